@@ -1,0 +1,75 @@
+"""Fine-tune pretrained transformers on reasoning tasks: read, check, train, score, save, predict.
+
+Nothing heavy is imported until it is used: the names below are loaded when they are first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "fine_tune": "reasoner.api",
+    "load": "reasoner.api",
+    "read_rows": "reasoner.api",
+    "register_head": "reasoner.registry",
+    "register_method": "reasoner.registry",
+    "register_task": "reasoner.registry",
+    "Result": "reasoner.result",
+    "TrainingConfig": "reasoner.training.config",
+    "Callback": "reasoner.training.callbacks",
+    "Task": "reasoner.tasks.base",
+    "TaskHead": "reasoner.heads.base",
+    "LossSum": "reasoner.losses",
+    "NER": "reasoner.tasks.ner",
+    "NLI": "reasoner.tasks.nli",
+    "Classification": "reasoner.tasks.classification",
+    "QuestionAnswering": "reasoner.tasks.qa",
+    "MultipleChoice": "reasoner.tasks.multiple_choice",
+    "Full": "reasoner.methods.full",
+    "HeadOnly": "reasoner.methods.head",
+    "Freeze": "reasoner.methods.freeze",
+    "ReasonerError": "reasoner.errors",
+    "DataError": "reasoner.errors",
+    "LabelError": "reasoner.errors",
+    "ConfigError": "reasoner.errors",
+    "CheckpointError": "reasoner.errors",
+    "DivergedError": "reasoner.errors",
+}
+_MODULES = ("heads", "losses", "metrics", "synthetic", "tasks", "testing")
+
+__all__ = [*_EXPORTS, *_MODULES]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from reasoner import heads, losses, metrics, synthetic, tasks, testing
+    from reasoner.api import fine_tune, load, read_rows
+    from reasoner.errors import CheckpointError, ConfigError, DataError, DivergedError, LabelError, ReasonerError
+    from reasoner.heads.base import TaskHead
+    from reasoner.losses import LossSum
+    from reasoner.methods.freeze import Freeze
+    from reasoner.methods.full import Full
+    from reasoner.methods.head import HeadOnly
+    from reasoner.registry import register_head, register_method, register_task
+    from reasoner.result import Result
+    from reasoner.tasks.base import Task
+    from reasoner.tasks.classification import Classification
+    from reasoner.tasks.multiple_choice import MultipleChoice
+    from reasoner.tasks.ner import NER
+    from reasoner.tasks.nli import NLI
+    from reasoner.tasks.qa import QuestionAnswering
+    from reasoner.training.callbacks import Callback
+    from reasoner.training.config import TrainingConfig
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(import_module(_EXPORTS[name]), name)
+    if name in _MODULES:
+        return import_module(f"reasoner.{name}")
+    raise AttributeError(f"module 'reasoner' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_EXPORTS, *_MODULES])

@@ -1,0 +1,87 @@
+"""Words and characters to sub-words and back, by character offsets alone."""
+
+from __future__ import annotations
+
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Interval(NamedTuple):
+    """Characters `start` to `end`, the end excluded."""
+
+    start: int
+    end: int
+
+
+_CHARACTER_IS_WORD = (
+    (0x3040, 0x30FF),  # Hiragana, Katakana
+    (0x3400, 0x4DBF),  # CJK extension A
+    (0x4E00, 0x9FFF),  # CJK unified ideographs
+    (0xF900, 0xFAFF),  # CJK compatibility ideographs
+    (0x20000, 0x3FFFF),  # CJK extensions B and later
+)
+"""Scripts written without spaces, where every character is taken as a word."""
+
+
+def split_words(text: str) -> list[Interval]:
+    """Split raw text into words as hand-labelled corpora do: runs of letters and digits, and single other marks.
+
+    Combining marks and invisible format characters (accents, joiners, variation selectors) stay with the character
+    before them, so an emoji sequence or a decomposed accent is not torn apart. Every character that is not white
+    space belongs to exactly one word.
+    """
+    words: list[Interval] = []
+    open_run = False  # whether a letter or digit may join the last word
+    for position, character in enumerate(text):
+        category = unicodedata.category(character)
+        adjacent = bool(words) and words[-1].end == position
+        if character.isspace():
+            continue
+        attached = category[0] == "M" or category in ("Cf", "Sk") or (adjacent and text[position - 1] == "\u200d")
+        alone = any(low <= ord(character) <= high for low, high in _CHARACTER_IS_WORD)
+        letter = (character.isalnum() or character == "_") and not alone
+        if adjacent and (attached or (letter and open_run)):
+            words[-1] = Interval(words[-1].start, position + 1)
+        else:
+            words.append(Interval(position, position + 1))
+            open_run = letter
+    return words
+
+
+def join_words(words: Sequence[str]) -> tuple[str, list[Interval]]:
+    """Return the words joined by single spaces, and where each of them stands in that text."""
+    intervals, position = [], 0
+    for word in words:
+        intervals.append(Interval(position, position + len(word)))
+        position += len(word) + 1
+    return " ".join(words), intervals
+
+
+def words_of_tokens(token_offsets: Sequence[tuple[int, int]], words: Sequence[Interval], text: str) -> list[int]:
+    """Return for each sub-word the index of its word, or -1 (special tokens, sub-words that cover no word).
+
+    A sub-word belongs to the word that holds its first character which is not white space: tokenizers that count the
+    space before a word to its first sub-word are read rightly.
+
+    Args:
+        token_offsets: (tokens,) character offsets; an empty interval is no text.
+        words: in order and without overlap.
+        text: the text that the offsets count in.
+    """
+    starts = [word.start for word in words]
+    indexes = []
+    for start, end in token_offsets:
+        while start < end and text[start].isspace():
+            start += 1
+        word = bisect_right(starts, start) - 1
+        # Empty words share their start with what follows them: only one that holds the character counts.
+        indexes.append(word if start < end and word >= 0 and start < words[word].end else -1)
+    return indexes
+
+
+def words_of_characters(start: int, end: int, words: Sequence[Interval]) -> tuple[int, int] | None:
+    """Return the first word and the word after the last that `start` to `end` touches; None if it touches none."""
+    touched = [index for index, word in enumerate(words) if word.start < end and start < word.end]
+    return (touched[0], touched[-1] + 1) if touched else None

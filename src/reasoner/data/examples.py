@@ -1,0 +1,168 @@
+"""Rows -> examples: every row is checked against the task's schema, and all problems are told at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self, TypeVar
+
+from reasoner.data.rows import Row
+from reasoner.errors import Problem, raise_if_any, suggestion
+from reasoner.notices import count, counting
+
+NO_GOLD = (-1, "-1", "-", None, "")
+"""Labels that say "the annotators did not agree" or "not published"."""
+
+
+class RowError(Exception):
+    """A row that cannot be used: what is wrong, and what to do."""
+
+    def __init__(self, what: str, remedy: str, *, about_labels: bool = False) -> None:
+        super().__init__(what)
+        self.what, self.remedy, self.about_labels = what, remedy, about_labels
+
+
+class MissingColumnError(RowError):
+    """A column that the schema asks for is not there."""
+
+
+class RowDroppedError(Exception):
+    """A row that is left out; the message has `{n}` where the count of such rows goes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """The base of every task's schema: a subclass's fields are the columns, with their types and documentation."""
+
+    aliases: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Other names under which a column is known in the field."""
+
+    where: str = field(default="", repr=False, compare=False)
+    """File and line, for messages."""
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Any], *, where: str) -> Self:
+        """Make an example of a row.
+
+        Raises:
+            RowError: if the row cannot be used.
+            RowDroppedError: if the row is to be left out and counted.
+        """
+        raise NotImplementedError
+
+    @property
+    def group(self) -> Hashable:
+        """What examples share that must not stand on both sides of a split."""
+        return tuple(getattr(self, item.name) for item in fields(self) if item.compare)
+
+    @property
+    def stratum(self) -> Hashable:
+        """What a split keeps in proportion, such as the label."""
+        return None
+
+
+ExampleT = TypeVar("ExampleT", bound=Example)
+
+
+def examples_from_rows(splits: Mapping[str, Sequence[Row]], example: type[ExampleT]) -> dict[str, list[ExampleT]]:
+    """Make examples of the rows of all splits.
+
+    Raises:
+        DataError: with every problem of every split, each with its file and line.
+    """
+    problems: list[Problem] = []
+    result: dict[str, list[ExampleT]] = {}
+    for split, rows in splits.items():
+        result[split] = []
+        missing: dict[str, list[Row]] = {}
+        with counting(f"{split}: "):
+            for row in rows:
+                try:
+                    result[split].append(example.from_columns(row.columns, where=row.where))
+                except MissingColumnError as error:
+                    missing.setdefault(error.what + "\n" + error.remedy, []).append(row)
+                except RowError as error:
+                    problems.append(Problem(row.where, error.what, error.remedy, error.about_labels))
+                except RowDroppedError as dropped:
+                    count(str(dropped))
+        for text, without in missing.items():
+            what, _, remedy = text.partition("\n")
+            more = f" (nor in {len(without) - 1} further rows)" if len(without) > 1 else ""
+            problems.append(Problem(without[0].where, what + more, remedy))
+        if rows and not result[split] and not problems:
+            problems.append(Problem(split, "no row is left: all were dropped", "See what was said of them above."))
+    raise_if_any(problems)
+    return result
+
+
+def column(columns: Mapping[str, Any], name: str, example: type[Example], default: Any = MISSING) -> Any:
+    """Return the column `name`, or the alias under which it stands.
+
+    Raises:
+        MissingColumnError: if neither is there and no default is given.
+    """
+    for candidate in (name, *example.aliases.get(name, ())):
+        if candidate in columns:
+            return columns[candidate]
+    if default is not MISSING:
+        return default
+    here = [key for key in columns if key is not None]
+    raise MissingColumnError(
+        f"column '{name}' is missing",
+        f"The columns are: {', '.join(map(str, here))}. "
+        f"Name yours with columns={{'{name}': 'your column'}}. {suggestion(name, here) if here else ''}".strip()
+        if here
+        else f"The row has no columns at all. Give it '{name}'.",
+    )
+
+
+def text_column(columns: Mapping[str, Any], name: str, example: type[Example], default: Any = MISSING) -> Any:
+    """Return a column that must hold text.
+
+    Raises:
+        RowError: if it holds something else, or nothing but white space.
+    """
+    value = column(columns, name, example, default)
+    if value is default and default is not MISSING:
+        return default
+    if not isinstance(value, str):
+        raise RowError(f"{name} is {_kind(value)}, not text", "Give a string.")
+    if not value.strip():
+        raise RowError(f"{name} is empty", "Give it text, or leave the row out.")
+    return value
+
+
+def label_column(columns: Mapping[str, Any], example: type[Example]) -> str | int | float:
+    """Return the gold label: text, a whole number, or a number with a fraction.
+
+    Raises:
+        RowDroppedError: if the row has no gold label (`-1` or `-`).
+        RowError: if the label is none of these kinds.
+    """
+    value = column(columns, "label", example)
+    if isinstance(value, float) and math.isnan(value):
+        value = None
+    if not isinstance(value, (list, tuple, dict)) and value in NO_GOLD:
+        raise RowDroppedError("{n} rows have no gold label (-1, '-' or empty) and were left out.")
+    return scalar_label(value)
+
+
+def scalar_label(value: Any) -> str | int | float:
+    """Return a label as str, int or float; a whole number that came as a float (a table with gaps) is an int.
+
+    Raises:
+        RowError: if it is neither text nor a number.
+    """
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, (bool, Integral)):
+        return str(value) if isinstance(value, bool) else int(value)
+    if isinstance(value, Real) and math.isfinite(value):
+        return float(value)
+    raise RowError(f"label is {_kind(value)}", "Give the label's name or number.", about_labels=True)
+
+
+def _kind(value: Any) -> str:
+    return "missing" if value is None else f"{type(value).__name__} {value!r:.40}"

@@ -1,0 +1,34 @@
+"""How is a Parquet file read?"""
+
+from __future__ import annotations
+
+import io
+
+from reasoner.data.formats.memory import label_names, plain
+from reasoner.data.rows import Row
+from reasoner.errors import DataError, Problem
+
+
+def read_parquet(content: bytes, source: str) -> list[Row]:
+    """Return one row a record, as plain Python values.
+
+    Where the file was written by `datasets`, class labels are given by their names.
+
+    Raises:
+        DataError: if the bytes are not a Parquet file.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(io.BytesIO(content))
+    except (pyarrow.ArrowException, OSError) as error:
+        what = f"is not a readable Parquet file ({error})"
+        raise DataError([Problem(source, what, "Write or download the file again.")]) from None
+    records = table.to_pylist()
+    if b"huggingface" in (table.schema.metadata or {}):
+        from datasets import Features
+
+        features = Features.from_arrow_schema(table.schema)
+        records = [{name: label_names(value, features[name]) for name, value in record.items()} for record in records]
+    return [Row(plain(record), source, number, "row") for number, record in enumerate(records, start=1)]

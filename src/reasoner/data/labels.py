@@ -1,0 +1,112 @@
+"""Label names: found over all splits, in a stable order, checked, and weighted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from reasoner.errors import ConfigError, LabelError, Problem, raise_if_any, suggestion
+
+Label = str | int | float
+Located = tuple[Label, str]
+"""A label and where it stands."""
+
+
+def learn_labels(
+    splits: Mapping[str, Iterable[Located]], *, given: Sequence[str] = (), first: Sequence[str] = (), least: int = 2
+) -> tuple[str, ...]:
+    """Return the label names of all splits: those in `first` first, then the others, numbers by value, names by letter.
+
+    Args:
+        splits: the labels of each split, with their places.
+        given: the names, when the user says them; then their order stands.
+        first: names with a customary order.
+        least: how many names there must be in the training split.
+
+    Raises:
+        LabelError: if a label is not among `given`; or, when none are given, a label of another split never occurs in
+            training; or there are too few.
+    """
+    located = {split: list(labels) for split, labels in splits.items()}
+    if given:
+        raise_if_any(problem for labels in located.values() for problem in unknown_labels(labels, given))
+        return tuple(given)
+    training = {str(label) for label, _ in located.get("train", [])}
+    if len(training) < least:
+        found = f"only '{next(iter(training))}' occurs" if training else "none occurs"
+        raise LabelError(f"train: there must be at least {least} labels, and {found}. Check the label column.")
+    problems = [
+        problem
+        for split, labels in located.items()
+        if split != "train"
+        for problem in unknown_labels(labels, sorted(training))
+    ]
+    raise_if_any(problems)
+    customary = [name for name in first if name in training]
+    return (*customary, *sorted(training - set(customary), key=_by_value))
+
+
+def unknown_labels(labels: Iterable[Located], known: Sequence[str]) -> list[Problem]:
+    """Return a problem for each label that is neither a known name nor, as a whole number, the index of one."""
+    numbered = all(name.lstrip("-").isdigit() for name in known)
+    problems = []
+    for label, where in labels:
+        if str(label) in known or (isinstance(label, int) and not numbered and 0 <= label < len(known)):
+            continue
+        if isinstance(label, int) and not numbered:
+            what = f"label {label} is out of range: there are {len(known)} labels, numbered from 0"
+        else:
+            what = f"label '{label}' is unknown (it never occurs in the training data, nor was it given)"
+        remedy = f"{suggestion(label, known)} Correct it, or name all labels with labels=[...] in the task."
+        problems.append(Problem(where, what, remedy, about_labels=True))
+    return problems
+
+
+def label_name(label: Label, known: Sequence[str]) -> str:
+    """Return the name of a label that passed `unknown_labels`."""
+    return str(label) if str(label) in known else known[int(label)]
+
+
+def ordered_as(labels: Sequence[str], other: Sequence[str]) -> tuple[str, ...] | None:
+    """Return `labels` in the order of `other` when both hold the same names but for case, else None."""
+    by_key = {label.casefold(): label for label in labels}
+    keys = [name.casefold() for name in other]
+    if len(by_key) != len(labels) or sorted(keys) != sorted(by_key):
+        return None
+    return tuple(by_key[key] for key in keys)
+
+
+def resolve_weights(
+    weights: str | Mapping[str, float] | None, labels: Sequence[str], training: Iterable[str]
+) -> dict[str, float] | None:
+    """Return a weight for each label.
+
+    Args:
+        weights: None; "balanced": total / (labels x count), as scikit-learn has it, a label that never occurs
+            weighs 1; or weights by name, the others weigh 1.
+        labels: all names.
+        training: the training labels.
+
+    Raises:
+        ConfigError: if a name is unknown, or a weight is not positive.
+    """
+    if weights is None:
+        return None
+    if isinstance(weights, str):
+        if weights != "balanced":
+            raise ConfigError(f"class_weights is '{weights}'. Give 'balanced' or a dict of label names and weights.")
+        counts = Counter(training)
+        return {label: counts.total() / (len(labels) * counts[label]) if counts[label] else 1.0 for label in labels}
+    for name, weight in weights.items():
+        if name not in labels:
+            raise ConfigError(f"class_weights names the label '{name}'. {suggestion(name, labels)}")
+        if not weight > 0:
+            raise ConfigError(f"class_weights gives '{name}' the weight {weight}. Give a number above 0.")
+    return {label: float(weights.get(label, 1.0)) for label in labels}
+
+
+def _by_value(name: str) -> tuple[int, float, str, str]:
+    try:
+        return (0, float(name), "", name)
+    except ValueError:
+        return (1, 0.0, name.casefold(), name)

@@ -1,0 +1,121 @@
+"""Texts that are longer than the model -> overlapping windows, with every word owned by exactly one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reasoner.errors import ConfigError
+
+MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+@dataclass(slots=True)
+class Window:
+    """One text (or pair), or one piece of it, as the model sees it."""
+
+    inputs: dict[str, list[int]]
+    """`input_ids`, `attention_mask` and perhaps `token_type_ids`, each (tokens,)."""
+    offsets: list[tuple[int, int]]
+    """(tokens,) character offsets in the text that the token comes from; (0, 0) for special tokens."""
+    sequence: list[int | None]
+    """(tokens,) 0 for the first text, 1 for the second, None for special tokens."""
+
+
+def tokenize(
+    tokenizer: Any, first: Sequence[str], second: Sequence[str] | None = None, *, max_length: int
+) -> tuple[list[Window], int]:
+    """Tokenize texts or pairs, one window each; of what is too long, the longer side is cut.
+
+    Args:
+        tokenizer: a fast tokenizer (offsets are needed).
+        first: the texts, or the first side of the pairs.
+        second: the second side of the pairs.
+        max_length: tokens a window, special tokens included.
+
+    Returns:
+        The windows, and how many of them were cut.
+    """
+    if not first:
+        return [], 0
+    encoded = _encode(tokenizer, first, second, truncation="longest_first", max_length=max_length)
+    cut = sum(bool(encoding.overflowing) for encoding in encoded.encodings)
+    return [_window(encoded, index) for index in range(len(first))], cut
+
+
+def tokenize_in_windows(
+    tokenizer: Any, first: Sequence[str], second: Sequence[str] | None = None, *, max_length: int, stride: int
+) -> list[list[Window]]:
+    """Tokenize texts or pairs, as many overlapping windows each as it takes; of a pair, the second side is windowed.
+
+    Args:
+        tokenizer: a fast tokenizer (offsets are needed).
+        first: the texts, or the first side of the pairs, which must leave room for more than `stride` tokens.
+        second: the second side of the pairs.
+        max_length: tokens a window, special tokens included.
+        stride: tokens that neighbouring windows share.
+
+    Raises:
+        ConfigError: if `stride` leaves a window no room of its own.
+    """
+    room = max_length - tokenizer.num_special_tokens_to_add(pair=second is not None)
+    if room < 1 or not 0 <= stride < room:
+        raise ConfigError(
+            f"max_length={max_length} with stride={stride} leaves no room for text ({max_length - room} tokens are "
+            "special ones). Raise max_length or lower stride."
+        )
+    if not first:
+        return []
+    side = "only_first" if second is None else "only_second"
+    encoded = _encode(
+        tokenizer, first, second, truncation=side, max_length=max_length, stride=stride, return_overflowing_tokens=True
+    )
+    windows: list[list[Window]] = [[] for _ in first]
+    for index, text in enumerate(encoded["overflow_to_sample_mapping"]):
+        windows[text].append(_window(encoded, index))
+    return windows
+
+
+def owners(word_of_token: Sequence[Sequence[int]], number_of_words: int) -> list[int]:
+    """Return for each word the window that owns it, or -1 when it has no sub-word in any.
+
+    The windows that hold a word overlap; the one owns it that shows the model the most text on the poorer side of
+    it, the earlier one on a tie (so a window never owns a word that began before it). Each word is thus trained,
+    predicted and scored exactly once.
+
+    Args:
+        word_of_token: for each window (tokens,), the word of each sub-word or -1 (see `alignment.words_of_tokens`).
+        number_of_words: how many words the text has.
+    """
+    owner, most_context = [-1] * number_of_words, [-1] * number_of_words
+    for window, word_of in enumerate(word_of_token):
+        text_positions = [position for position, word in enumerate(word_of) if word >= 0]
+        previous = -1
+        for position in text_positions:
+            word = word_of[position]
+            if word != previous:
+                at_start, at_end = window == 0, window == len(word_of_token) - 1
+                left = len(word_of) if at_start else position - text_positions[0]
+                right = len(word_of) if at_end else text_positions[-1] - position
+                if min(left, right) > most_context[word]:
+                    owner[word], most_context[word] = window, min(left, right)
+            previous = word
+    return owner
+
+
+def _encode(tokenizer: Any, first: Sequence[str], second: Sequence[str] | None, **settings: Any) -> Any:
+    return tokenizer(
+        list(first),
+        list(second) if second is not None else None,
+        return_offsets_mapping=True,
+        return_attention_mask=True,
+        padding=False,
+        verbose=False,
+        **settings,
+    )
+
+
+def _window(encoded: Any, index: int) -> Window:
+    inputs = {name: encoded[name][index] for name in MODEL_INPUTS if name in encoded}
+    return Window(inputs, encoded["offset_mapping"][index], encoded.sequence_ids(index))

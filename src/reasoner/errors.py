@@ -1,0 +1,84 @@
+"""Every error this library raises on purpose: one tree, each message says what, where and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+SHOWN_PROBLEMS = 20
+
+
+class ReasonerError(Exception):
+    """The root of the tree: catching it catches everything that this library raises on purpose."""
+
+
+class ConfigError(ReasonerError):
+    """A setting, a name or an argument that cannot be used."""
+
+
+class CheckpointError(ReasonerError):
+    """A model folder that cannot be read, trusted or written."""
+
+
+class DivergedError(ReasonerError):
+    """Training produced a loss that is not a finite number."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with the data."""
+
+    where: str
+    """File and line, or split and row."""
+    what: str
+    """What is wrong, as a sentence without its full stop."""
+    remedy: str
+    """What to do about it, as a sentence with its full stop."""
+    about_labels: bool = False
+    """Whether it is the labels that are wrong."""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}. {self.remedy}".strip()
+
+
+class DataError(ReasonerError):
+    """The data cannot be used as it is. `problems` holds every problem found, not the first alone."""
+
+    def __init__(self, problems: Iterable[Problem] | str) -> None:
+        self.problems: tuple[Problem, ...] = () if isinstance(problems, str) else tuple(problems)
+        super().__init__(problems if isinstance(problems, str) else _listing(self.problems))
+
+
+class LabelError(DataError):
+    """The labels cannot be used as they are."""
+
+
+def raise_if_any(problems: Iterable[Problem]) -> None:
+    """Raise one error that lists all `problems`; do nothing when there are none.
+
+    Raises:
+        LabelError: if every problem is about labels.
+        DataError: otherwise.
+    """
+    problems = tuple(problems)
+    if problems:
+        raise (LabelError if all(problem.about_labels for problem in problems) else DataError)(problems)
+
+
+def suggestion(name: object, known: Iterable[object]) -> str:
+    """Return `Did you mean 'x'?` for the nearest known name, or a list of the known names when none is near."""
+    names = [str(item) for item in known]
+    near = get_close_matches(str(name), names, n=1, cutoff=0.6)
+    if near:
+        return f"Did you mean '{near[0]}'?"
+    return "Known: " + ", ".join(sorted(names)) + "." if names else "None is known."
+
+
+def _listing(problems: tuple[Problem, ...]) -> str:
+    if len(problems) == 1:
+        return str(problems[0])
+    lines = [f"{len(problems)} problems in the data:", *(f"  - {problem}" for problem in problems[:SHOWN_PROBLEMS])]
+    if len(problems) > SHOWN_PROBLEMS:
+        lines.append(f"  … and {len(problems) - SHOWN_PROBLEMS} more, all in this error's `problems`.")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Task heads, one file each: layers (or the transformers class that lends them), loss and prediction."""

@@ -1,0 +1,67 @@
+"""A label for every token: cross-entropy over tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from reasoner.data.features import Batch
+from reasoner.heads.base import Outputs, TaskHead
+from reasoner.losses import LossSum, cross_entropy
+
+if TYPE_CHECKING:
+    from numpy import ndarray
+    from transformers import PreTrainedConfig
+
+
+class TokenRecord(NamedTuple):
+    """The best label of each token and its probability."""
+
+    labels: ndarray[Any, Any]  # (length,) int16
+    probabilities: ndarray[Any, Any]  # (length,) float32
+
+
+class TokenClassificationHead(TaskHead):
+    """The architecture's own token classifier.
+
+    Outputs: `logits` (batch, length, labels). Targets: `labels` (batch, length), `-100` ignored.
+
+    Args:
+        config: of the model.
+        num_outputs: number of labels.
+        class_weights: a weight for each label.
+        label_smoothing: see `losses.cross_entropy`.
+    """
+
+    auto_class = "AutoModelForTokenClassification"
+    class_weights: torch.Tensor | None
+
+    def __init__(
+        self,
+        config: PreTrainedConfig,
+        *,
+        num_outputs: int,
+        class_weights: Sequence[float] | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(config, num_outputs=num_outputs)
+        self.label_smoothing = label_smoothing
+        weights = None if class_weights is None else torch.tensor(class_weights)
+        self.register_buffer("class_weights", weights, persistent=False)
+
+    def loss(self, outputs: Outputs, batch: Batch) -> LossSum:
+        """Return the cross-entropy summed over labelled tokens, and their number."""
+        return cross_entropy(
+            outputs["logits"],
+            batch.targets["labels"],
+            weights=self.class_weights,
+            label_smoothing=self.label_smoothing,
+        )
+
+    def predict(self, outputs: Outputs, batch: Batch) -> list[Any]:
+        """Return a `TokenRecord` a feature."""
+        probabilities, labels = outputs["logits"].float().softmax(-1).max(-1)  # (batch, length)
+        label_rows, rows = labels.to(torch.int16).cpu().numpy(), probabilities.cpu().numpy()
+        return [TokenRecord(*pair) for pair in zip(label_rows, rows, strict=True)]

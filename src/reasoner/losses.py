@@ -1,0 +1,105 @@
+"""Loss functions: (outputs, labels) -> LossSum, a total and the count that it is over. No modules, no state."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+IGNORED = -100
+"""The label that takes no part in a loss (the convention of PyTorch and of the field)."""
+
+
+class LossSum(NamedTuple):
+    """A sum of losses and the count it is over.
+
+    The mean is only taken once, over everything that makes up one optimiser step: so gradient accumulation and
+    several processes give the same gradient as one large batch, token losses included.
+    """
+
+    total: Tensor
+    """The sum of the losses, a scalar with a gradient."""
+    count: Tensor  # type: ignore[assignment]
+    """How many labels (or the sum of their weights) the total is over, a scalar without a gradient."""
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean loss; zero when nothing was counted."""
+        return self.total / self.count.clamp(min=torch.finfo(self.total.dtype).tiny)
+
+
+def cross_entropy(
+    logits: Tensor, labels: Tensor, *, weights: Tensor | None = None, label_smoothing: float = 0.0
+) -> LossSum:
+    """Cross-entropy over the last dimension, for tokens or for whole texts.
+
+    With `weights` the count is the sum of the labels' weights, so that the mean equals
+    `torch.nn.functional.cross_entropy(..., reduction="mean")`, label smoothing included.
+
+    Args:
+        logits: (..., classes)
+        labels: (...), class indices; `-100` is ignored.
+        weights: (classes,), a weight for each class.
+        label_smoothing: share of the target that is spread evenly over the classes, in [0, 1)
+            (Szegedy et al., 2016, https://arxiv.org/abs/1512.00567).
+    """
+    logits, labels = _at_least_float32(logits).flatten(0, -2), labels.flatten()
+    total = functional.cross_entropy(
+        logits, labels, weight=weights, ignore_index=IGNORED, label_smoothing=label_smoothing, reduction="sum"
+    )
+    counted = labels != IGNORED
+    if weights is None:
+        return LossSum(total, counted.sum().to(total.dtype))
+    return LossSum(total, (weights[labels.clamp(min=0)] * counted).sum().to(total.dtype))
+
+
+def binary_cross_entropy(
+    logits: Tensor, labels: Tensor, *, weights: Tensor | None = None, label_smoothing: float = 0.0
+) -> LossSum:
+    """Binary cross-entropy over independent labels; the count is texts times labels (or the sum of their weights).
+
+    Args:
+        logits: (batch, labels)
+        labels: (batch, labels), 0 or 1.
+        weights: (labels,), a weight for each label.
+        label_smoothing: how far targets are drawn from 0 and 1 towards 1/2, in [0, 1).
+    """
+    logits = _at_least_float32(logits)
+    targets = labels.to(logits.dtype) * (1 - label_smoothing) + label_smoothing / 2
+    losses = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    weight = torch.ones_like(losses) if weights is None else weights.to(losses.dtype).expand_as(losses)
+    return LossSum((losses * weight).sum(), weight.sum())
+
+
+def squared_error(outputs: Tensor, targets: Tensor) -> LossSum:
+    """Squared error.
+
+    Args:
+        outputs: (batch,)
+        targets: (batch,)
+    """
+    outputs = _at_least_float32(outputs)
+    total = (outputs - targets.to(outputs.dtype)).square().sum()
+    return LossSum(total, torch.full_like(total, outputs.numel(), requires_grad=False))
+
+
+def grouped_cross_entropy(scores: Tensor, labels: Tensor, group: Tensor) -> LossSum:
+    """Cross-entropy over groups of any size: a softmax over the scores of each group; the count is groups.
+
+    Args:
+        scores: (items,)
+        labels: (items,), 1 for the right item of its group, else 0.
+        group: (items,), the group of each item, from 0 without gaps.
+    """
+    scores = _at_least_float32(scores)
+    number = int(group.max()) + 1
+    highest = scores.new_full((number,), float("-inf")).scatter_reduce(0, group, scores.detach(), "amax")  # (groups,)
+    sums = scores.new_zeros(number).scatter_add(0, group, (scores - highest[group]).exp())  # (groups,)
+    total = (sums.log() + highest).sum() - (scores * labels).sum()
+    return LossSum(total, torch.full_like(total, number, requires_grad=False))
+
+
+def _at_least_float32(tensor: Tensor) -> Tensor:
+    return tensor if tensor.dtype == torch.float64 else tensor.float()

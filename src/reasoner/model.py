@@ -1,0 +1,229 @@
+"""A transformers network and a task head behind one forward, saved and loaded in the Hugging Face layout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import nn
+
+from reasoner.data.features import Batch
+from reasoner.errors import CheckpointError, ConfigError
+from reasoner.heads.base import Outputs, TaskHead
+from reasoner.losses import LossSum
+from reasoner.notices import say
+from reasoner.tasks.base import Task
+
+HEAD_FILE = "head.safetensors"
+LONGEST_DEFAULT = 512
+"""Tokens: the length limit for models that would take far more, unless `max_length` says otherwise."""
+
+
+class TaskModel(nn.Module):
+    """`network` is the architecture's own model with its head, or the bare backbone when `head` has own layers."""
+
+    def __init__(self, network: Any, head: TaskHead) -> None:
+        super().__init__()
+        self.network, self.head = network, head
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The pretrained part, without the task's head."""
+        backbone: nn.Module = self.network.base_model
+        return backbone
+
+    def forward(self, batch: Batch) -> Outputs:
+        """Return the outputs for a batch, by name."""
+        results = self.network(**self.head.model_inputs(batch))
+        if self.head.auto_class is None:
+            outputs: Outputs = self.head(results.last_hidden_state, batch)
+            return outputs
+        return {name: value for name, value in results.items() if name.endswith("logits")}
+
+    def loss(self, outputs: Outputs, batch: Batch) -> LossSum:
+        """Return the head's loss."""
+        return self.head.loss(outputs, batch)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode, except in parts that are frozen whole: no dropout is active there."""
+        super().train(mode)
+        for module in self.network.modules() if mode else ():
+            weights = list(module.parameters())
+            if weights and not any(weight.requires_grad for weight in weights):
+                module.eval()
+        return self
+
+    @classmethod
+    def from_pretrained(cls, source: Any, task: Task[Any, Any], *, dropout: float | None = None) -> Self:
+        """Make a model for a task from a Hub id, a folder, or a loaded `PreTrainedModel` (which is copied).
+
+        Weights are float32, whatever the checkpoint has. The checkpoint's head is kept when it is of the same kind and
+        has the same labels, and made anew otherwise.
+
+        Args:
+            source: where the weights are.
+            task: says which head, and what goes into `config.json`.
+            dropout: the probability in all of the model's dropout layers; None: the checkpoint's.
+
+        Raises:
+            ConfigError: if the model cannot be loaded, or its architecture has no such head.
+        """
+        given = read_config(source)
+        config = read_config(source)
+        config.update({**task.model_config(), **_dropout_settings(config, dropout)})
+        head = task.build_head(config)
+        auto_class = auto_model(head.auto_class or "AutoModel")
+        with _quietly():
+            if isinstance(source, nn.Module):
+                network = _with_backbone_of(source, auto_class, config)
+            else:
+                network = _load(source, auto_class, config, given)
+        return cls(network, head)
+
+    def save(self, folder: Path) -> None:
+        """Write the weights, and the head's own if it has any, into a folder."""
+        from safetensors.torch import save_file
+
+        with _quietly():
+            self.network.save_pretrained(folder)
+        state = {name: tensor.contiguous() for name, tensor in self.head.state_dict().items()}
+        if state:
+            save_file(state, folder / HEAD_FILE)
+
+    @classmethod
+    def load(cls, folder: Path, task: Task[Any, Any]) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            CheckpointError: if a file is missing or does not fit.
+        """
+        from safetensors.torch import load_file
+
+        config = read_config(folder)
+        head = task.build_head(config)
+        with _quietly():
+            network, report = auto_model(head.auto_class or "AutoModel").from_pretrained(
+                folder, dtype=torch.float32, output_loading_info=True, use_safetensors=True
+            )
+        if report["missing_keys"]:
+            raise CheckpointError(f"{folder} lacks the weights {sorted(report['missing_keys'])[:5]}. Save it again.")
+        if head.state_dict():
+            if not (folder / HEAD_FILE).is_file():
+                raise CheckpointError(f"{folder} lacks {HEAD_FILE}, the weights of its head. Save it again.")
+            head.load_state_dict(load_file(folder / HEAD_FILE))
+        return cls(network, head)
+
+
+def auto_model(name: str) -> Any:
+    """Return transformers' class of this name.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    import transformers
+
+    try:
+        return getattr(transformers, name)
+    except AttributeError:
+        raise ConfigError(f"transformers has no class {name}. Correct the head's auto_class.") from None
+
+
+def read_config(source: Any) -> Any:
+    """Return a new copy of a model's config.
+
+    Raises:
+        ConfigError: if there is no such model, or it asks for code of its own to be run.
+    """
+    from copy import deepcopy
+
+    from transformers import AutoConfig
+
+    if isinstance(source, nn.Module):
+        return deepcopy(source.config)
+    try:
+        return AutoConfig.from_pretrained(source)
+    except (OSError, ValueError, json.JSONDecodeError) as error:
+        raise ConfigError(f"The model '{source}' cannot be loaded: {error}") from error
+
+
+def length_limit(network: Any, tokenizer: Any) -> int:
+    """Return how many tokens the model takes at most, special tokens included.
+
+    RoBERTa and its kin count positions from the padding index on, so that some of their positions are never used.
+    """
+    limit = getattr(network.config, "max_position_embeddings", None) or LONGEST_DEFAULT
+    for name, module in network.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            limit = module.num_embeddings - module.padding_idx - 1
+    return int(min(limit, tokenizer.model_max_length, LONGEST_DEFAULT))
+
+
+def _load(source: Any, auto_class: Any, config: Any, given: Any) -> Any:
+    try:
+        network, report = auto_class.from_pretrained(
+            source, config=config, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"The model '{source}' cannot be loaded as {auto_class.__name__}: {error}") from error
+    if getattr(given, "dtype", None) in (torch.float16, torch.bfloat16):
+        say(f"The checkpoint's weights are {given.dtype}; they are trained in float32.")
+    prefix = network.base_model_prefix + "."
+    head_weights = {name for name, _ in network.named_parameters() if not name.startswith(prefix)}
+    absent = set(report["missing_keys"]) | {str(item[0]) for item in report["mismatched_keys"]}
+    lost = sorted(name for name in absent if name.startswith(prefix) and "pooler" not in name)
+    if lost:
+        raise ConfigError(f"The model '{source}' lacks weights of its backbone, such as {lost[0]}. Choose another.")
+    if head_weights and not head_weights & absent:
+        same = _label_names(given) == _label_names(config)
+        if same:
+            say("The checkpoint has a head for this task and these labels; it is kept.")
+            return network
+        say(f"The checkpoint's head has other labels ({', '.join(_label_names(given)[:5])}); a new one was made.")
+        return _with_backbone_of(network, auto_class, config)
+    return network
+
+
+def _with_backbone_of(source: Any, auto_class: Any, config: Any) -> Any:
+    """Return a new network with the weights of the source's backbone, and a new head unless it is the same kind."""
+    network = auto_class.from_config(config).float()
+    same_head = type(network) is type(source) and _label_names(source.config) == _label_names(config)
+    if same_head:
+        network.load_state_dict(source.state_dict())
+    else:
+        network.base_model.load_state_dict(source.base_model.state_dict(), strict=False)
+    return network
+
+
+def _label_names(config: Any) -> list[str]:
+    return [str(name) for name in (config.id2label or {}).values()]
+
+
+def _dropout_settings(config: Any, dropout: float | None) -> dict[str, float]:
+    if dropout is None:
+        return {}
+    names = [
+        name
+        for name, value in config.to_dict().items()
+        if "dropout" in name and (isinstance(value, float) or value is None or value == 0)
+    ]
+    return dict.fromkeys(names, dropout)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Silence transformers' reports and bars on loading and saving: what matters is said by this library."""
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()

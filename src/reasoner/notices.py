@@ -1,0 +1,79 @@
+"""What the library did on its own (dropped, repaired, inferred, defaulted): counted, and said once."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+logger = logging.getLogger("reasoner")
+
+_collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
+_counter: ContextVar[Counter[str] | None] = ContextVar("counter", default=None)
+
+
+def say(message: str) -> None:
+    """Log `message` once: inside `collect()` a message that was already said is not repeated."""
+    collected = _collected.get()
+    if collected is not None:
+        if message in collected:
+            return
+        collected.append(message)
+    tell(message)
+
+
+def tell(message: str) -> None:
+    """Log progress: like `say`, but it is news and no notice, so it is neither collected nor held back."""
+    _make_visible()
+    logger.info(message)
+
+
+def count(message: str, number: int = 1) -> None:
+    """Add to a count that is said when the surrounding `counting()` ends.
+
+    Args:
+        message: a sentence with `{n}` where the count goes, such as `"{n} rows had no label and were dropped."`.
+        number: how many to add.
+    """
+    counter = _counter.get()
+    if counter is None:
+        say(message.format(n=number))
+    else:
+        counter[message] += number
+
+
+@contextmanager
+def collect() -> Iterator[list[str]]:
+    """Collect everything that is said inside the block, in order. Blocks nest: an inner one collects for the outer."""
+    outer = _collected.get()
+    messages: list[str] = [] if outer is None else outer
+    token = _collected.set(messages)
+    try:
+        yield messages
+    finally:
+        _collected.reset(token)
+
+
+@contextmanager
+def counting(prefix: str = "") -> Iterator[Counter[str]]:
+    """Add up what `count()` is told inside the block, and say each total at its end."""
+    counter: Counter[str] = Counter()
+    token = _counter.set(counter)
+    try:
+        yield counter
+    finally:
+        _counter.reset(token)
+        for message, number in counter.items():
+            say(prefix + message.format(n=number))
+
+
+def _make_visible() -> None:
+    """Give the logger a plain handler when the program has set up no logging of its own."""
+    if not logger.hasHandlers():
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)

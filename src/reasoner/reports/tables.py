@@ -1,0 +1,343 @@
+"""What does a run have to say: the tables that every report shows, and their form as text for a terminal."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any, NamedTuple
+
+from reasoner.errors import ConfigError
+from reasoner.metrics.direction import greater_is_better
+from reasoner.reports.run import Run
+
+SHOWN_ROWS = 50
+SHOWN_CHARACTERS = 24
+NARROWEST = 40
+GAP = "  "
+_NOT_SCORES = ("step", "epoch", "split")
+_TRAINING_FACTS = ("seconds", "tokens_per_second", "loss", "steps", "epochs")
+
+Facts = list[tuple[str, str]]
+"""Names and what there is to say of each."""
+
+
+class Table(NamedTuple):
+    """A table of finished cells."""
+
+    title: str
+    columns: tuple[str, ...]
+    """Headers; the first column holds the rows' names."""
+    rows: Sequence[tuple[str, ...]]
+    marked: str | None = None
+    """The name of the row to point at: the primary metric."""
+
+
+def report_text(run: Run, *, width: int = 80) -> str:
+    """Return the report that a person reads in a terminal.
+
+    Args:
+        run: the record.
+        width: columns of the terminal; no line is longer.
+
+    Raises:
+        ConfigError: if `width` is below 40, where no table can be read.
+    """
+    if width < NARROWEST:
+        raise ConfigError(f"width is {width}; a report needs at least {NARROWEST} columns.")
+    heading = _clipped(_clean(title(run)), width)
+    blocks = [[heading, "=" * _display_width(heading), *_fact_lines(overview(run), width)]]
+    blocks += [[_clipped(_clean(table.title), width), *_table_lines(table, width)] for table in score_tables(run)]
+    if notes(run):
+        blocks.insert(2, [line for note in notes(run) for line in textwrap.wrap(_clean(note), width)])
+    if facts := training_facts(run):
+        blocks.append(["Training", *_fact_lines(facts, width)])
+    if run.notices:
+        blocks.append(["Notices", *(line for notice in run.notices for line in _item_lines(notice, width))])
+    return "\n\n".join("\n".join(block) for block in blocks)
+
+
+def title(run: Run) -> str:
+    """Return the heading: what was trained for what."""
+    return f"{run.task}: {last_part(run.model)}, {run.method}"
+
+
+def last_part(path: str) -> str:
+    """Return the last part of a Hub id, or of a path of any system."""
+    return re.split(r"[\\/]", path.rstrip("\\/"))[-1] or path
+
+
+def overview(run: Run) -> Facts:
+    """Return what was trained, how, and on how many rows."""
+    facts = [("task", run.task), ("model", run.model), ("method", run.method)]
+    if run.rows:
+        facts.append(("rows", ", ".join(f"{split} {number:,}" for split, number in run.rows.items())))
+    if run.parameters:
+        share = f"{run.trainable_parameters / run.parameters:.2%}"
+        trained = "all" if run.trainable_parameters == run.parameters else f"{run.trainable_parameters:,} ({share})"
+        facts.append(("parameters", f"{run.parameters:,}, trainable: {trained}"))
+    return facts
+
+
+def score_tables(run: Run) -> list[Table]:
+    """Return the scores before and after with validation beside them, then the compared split's tables by type etc."""
+    split = run.compared_split if scores_on(run, run.compared_split) else "validation"
+    before = run.metrics.get("before", {}) if split == run.compared_split else {}
+    tables = [_scores_table(run), *_nested_tables(scores_on(run, split), before, (), split)]
+    return [table for table in tables if table.rows]
+
+
+def scores_on(run: Run, split: str) -> dict[str, Any]:
+    """Return the scores on a split; for a run that is not finished, those that its best step had on validation."""
+    if split in run.metrics or split != "validation":
+        return run.metrics.get(split, {})
+    best = [row for row in run.history if row["split"] == split and row["step"] == run.best_step]
+    return {name: value for row in best for name, value in row.items() if name not in _NOT_SCORES}
+
+
+def notes(run: Run) -> list[str]:
+    """Return what a reader must know to read the scores right; nothing where there are no scores."""
+    if not any(scores_on(run, split) for split in ("before", "validation", "test")):
+        return []
+    try:
+        direction = f" ({'greater' if greater_is_better(run.primary_metric) else 'smaller'} is better)"
+    except ConfigError:  # a loaded run whose metric another library would have registered
+        direction = ""
+    chosen = run.best_step is not None
+    choice = "; on validation it chose the best weights" if chosen else ""
+    found = [
+        f"* {run.primary_metric} is the primary metric{direction}{choice}. "
+        "Scores such as F1 and accuracy are fractions from 0 to 1."
+    ]
+    if chosen and run.compared_split == "validation":
+        found.append("There is no test split: the same rows chose the best weights, so the scores are optimistic.")
+    return found
+
+
+def training_facts(run: Run) -> Facts:
+    """Return how training went; where the record was written during training, that it was."""
+    train = run.metrics.get("train", {})
+    facts = []
+    if "steps" in train:
+        epochs = f", {train['epochs']:.2f} epochs" if "epochs" in train else ""
+        facts.append(("steps", f"{train['steps']:,}{epochs}"))
+    if "seconds" in train:
+        facts.append(("time", f"{duration(train['seconds'])} in training steps"))
+    if "tokens_per_second" in train:
+        facts.append(("speed", f"{train['tokens_per_second']:,.0f} tokens/s"))
+    if "loss" in train:
+        facts.append(("training loss", f"{cell(train['loss'])} at the end"))
+    facts += [(readable(name), cell(value)) for name, value in train.items() if name not in _TRAINING_FACTS]
+    if run.best_step is not None:
+        facts.append(("best step", f"{run.best_step:,}{_best_score(run)}"))
+    if train:
+        facts.append(("stopped early", _stopped(run)))
+    elif run.history:
+        facts.append(("state", f"written during training, at step {run.history[-1]['step']:,}"))
+    return facts
+
+
+def cell(value: Any) -> str:
+    """Return a value as text: fractions with four decimals, counts whole, others cut to a few characters."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Integral):
+        return f"{int(value):,}"
+    if isinstance(value, Real):
+        number = float(value)
+        return f"{number:.4f}" if number == 0 or 5e-5 <= abs(number) < 1e6 else f"{number:.4g}"
+    return _clipped(_clean(str(value)), SHOWN_CHARACTERS)
+
+
+def readable(name: str) -> str:
+    """Return a name in words: `by_type` as "by type"."""
+    return name.replace("_", " ")
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the units that people use."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _scores_table(run: Run) -> Table:
+    split = run.compared_split
+    before, after, validation = (scores_on(run, name) for name in ("before", split, "validation"))
+    count = f" ({run.rows[split]:,} rows)" if split in run.rows else ""
+    columns: dict[str, dict[str, Any]] = {}
+    if before:
+        columns["before" if after else f"before ({split})"] = before
+    if after:
+        columns["after" if before else split] = after
+    if split != "validation" and validation:
+        columns["validation"] = validation
+    names = dict.fromkeys([run.primary_metric, *(name for scores in columns.values() for name in scores)])
+    rows = {
+        name: [cell(scores.get(name)) for scores in columns.values()]
+        for name in names
+        if any(_is_score(name, scores.get(name)) for scores in columns.values())
+    }
+    headers = list(columns)
+    if before and after:
+        headers.insert(2, "change")
+        for name, cells in rows.items():
+            cells.insert(2, _change(before.get(name), after.get(name)))
+    heading = f"Scores on {split}{count}" + (", before and after training" if before and after else "")
+    return Table(
+        heading if after else "Scores",
+        ("", *headers),
+        [(name, *cells) for name, cells in rows.items()],
+        run.primary_metric,
+    )
+
+
+def _nested_tables(
+    scores: Mapping[str, Any], before: Mapping[str, Any], path: tuple[str, ...], split: str
+) -> Iterator[Table]:
+    """Yield a table for each dict of dicts, and one line for each dict of values; they may stand inside each other."""
+    inner = {name: value for name, value in scores.items() if isinstance(value, Mapping) and value}
+    tables = {name: value for name, value in inner.items() if _is_table(value)}
+    lines = {name: value for name, value in inner.items() if name not in tables}
+    for name, value in tables.items():
+        columns = tuple(dict.fromkeys(str(key) for row in value.values() for key in row))
+        yield _table(_heading(split, path, str(name)), columns, value, _mapping(before.get(name)))
+    for columns in dict.fromkeys(_columns(line) for line in lines.values()):
+        group = {name: line for name, line in lines.items() if _columns(line) == columns}
+        if columns:
+            yield _table(_heading(split, path, ", ".join(map(str, group))), columns, group, {})
+    for name, line in lines.items():
+        yield from _nested_tables(line, _mapping(before.get(name)), (*path, str(name)), split)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _is_table(value: Mapping[str, Any]) -> bool:
+    """Whether all values are rows: dicts of plain values."""
+    return all(
+        isinstance(row, Mapping) and not any(isinstance(item, Mapping) for item in row.values())
+        for row in value.values()
+    )
+
+
+def _columns(line: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(name) for name, value in line.items() if not isinstance(value, Mapping))
+
+
+def _heading(split: str, path: tuple[str, ...], name: str) -> str:
+    return f"{split}: {readable(' '.join((*path, name)))}"
+
+
+def _table(heading: str, columns: tuple[str, ...], rows: Mapping[Any, Any], before: Mapping[Any, Any]) -> Table:
+    """Return the rows as a table; where F1 was scored before training too, that stands beside it."""
+    values = {name: {str(key): value for key, value in row.items()} for name, row in rows.items()}
+    if "f1" in columns and before:
+        place = columns.index("f1") + 1
+        columns = (*columns[:place], "f1 before", *columns[place:])
+        for name, row in values.items():
+            row["f1 before"] = _mapping(before.get(name)).get("f1")
+    cells = [(str(name), *(cell(row.get(column)) for column in columns)) for name, row in values.items()]
+    left_out = len(cells) - SHOWN_ROWS
+    if left_out > 0:
+        cells[SHOWN_ROWS:] = [(f"… {left_out} more in metrics", *([""] * len(columns)))]
+    return Table(heading, ("", *map(readable, columns)), cells)
+
+
+def _is_score(name: str, value: Any) -> bool:
+    return value is not None and not isinstance(value, Mapping) and not name.endswith("_per_second")
+
+
+def _change(before: Any, after: Any) -> str:
+    """Return the difference of two scores; nothing for counts that are equal, and for what is no number."""
+    if not isinstance(before, Real) or not isinstance(after, Real) or isinstance(before, bool):
+        return ""
+    if isinstance(before, Integral) and isinstance(after, Integral):
+        return f"{int(after) - int(before):+,}" if before != after else ""
+    difference = float(after) - float(before)
+    return f"{difference:+.4f}" if abs(difference) >= 5e-5 else "0.0000"
+
+
+def _best_score(run: Run) -> str:
+    metric = run.primary_metric
+    for row in run.history:
+        if row["split"] == "validation" and row["step"] == run.best_step and metric in row:
+            return f" (epoch {row['epoch']:.2f}, validation {metric} {cell(row[metric])})"
+    return ""
+
+
+def _stopped(run: Run) -> str:
+    if not run.stopped_early:
+        return "no"
+    return f"yes (patience {run.config['patience']})" if run.config.get("patience") else "yes"
+
+
+def _table_lines(table: Table, width: int) -> list[str]:
+    """Lay a table out; columns that do not fit beside each other follow below, with the names again."""
+    cells = [[_clean(text) for text in row] for row in (table.columns, *table.rows)]
+    widths = [max(map(_display_width, column)) for column in zip(*cells, strict=True)]
+    mark = 2 if table.marked else 0
+    room = width - mark
+    name_width = min(widths[0], max(20, room - sum(wide + len(GAP) for wide in widths[1:])))
+    lines: list[str] = []
+    for group in _column_groups(widths, room - name_width):
+        for row in cells:
+            prefix = ("* " if row[0] == table.marked else "  ") if mark else ""
+            texts = [_padded(row[0], name_width), *(_padded(row[i], wide, right=True) for i, wide in group.items())]
+            lines.append((prefix + GAP.join(texts)).rstrip())
+    return lines
+
+
+def _column_groups(widths: list[int], room: int) -> Iterator[dict[int, int]]:
+    """Yield column numbers with their widths, as many at a time as fit into `room`."""
+    group: dict[int, int] = {}
+    for index, wide in enumerate(widths[1:], start=1):
+        wide = min(wide, room - len(GAP))
+        if group and sum(group.values()) + len(GAP) * (len(group) + 1) + wide > room:
+            yield group
+            group = {}
+        group[index] = wide
+    yield group
+
+
+def _fact_lines(facts: Facts, width: int) -> list[str]:
+    names = max(len(name) for name, _ in facts)
+    lines = []
+    for name, text in facts:
+        wrapped = textwrap.wrap(_clean(text), width - names - len(GAP)) or [""]
+        lines += [f"{label:<{names}}{GAP}{line}" for label, line in zip([name] + [""] * len(wrapped), wrapped)]  # noqa: B905
+    return lines
+
+
+def _item_lines(text: str, width: int) -> list[str]:
+    return textwrap.wrap(_clean(text), width, initial_indent="- ", subsequent_indent="  ")
+
+
+def _clean(text: str) -> str:
+    """Return the text on one line, without control characters that would move a terminal's cursor."""
+    return re.sub(r"\s+", " ", "".join(c for c in text if unicodedata.category(c) != "Cc" or c.isspace()))
+
+
+def _display_width(text: str) -> int:
+    """Return the columns that a text takes: two for a wide East Asian character, none for a combining mark."""
+    return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
+
+
+def _clipped(text: str, width: int) -> str:
+    if _display_width(text) <= width:
+        return text
+    while _display_width(text) > width - 1:
+        text = text[:-1]
+    return text + "…"
+
+
+def _padded(text: str, width: int, *, right: bool = False) -> str:
+    text = _clipped(text, width)
+    spaces = " " * (width - _display_width(text))
+    return spaces + text if right else text + spaces

@@ -1,0 +1,116 @@
+"""The model folder: what is written into it, and how it is read back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import fields
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from reasoner.errors import CheckpointError, ConfigError
+from reasoner.inference import Predictor
+from reasoner.model import HEAD_FILE, TaskModel
+from reasoner.registry import name_of, resolve
+from reasoner.reports.run import Run
+
+CONFIG_FILE = "reasoner_config.json"
+WEIGHT_FILES = ("model*.safetensors", "model.safetensors.index.json", HEAD_FILE)
+
+
+def save_folder(folder: str | Path, predictor: Predictor, run: Run) -> None:
+    """Write weights, tokenizer, config, the record of the run and the model card into `folder`.
+
+    All is first written beside, and moved in place file by file when it is whole: what an earlier run left there is not
+    lost to a failure. Other files in the folder are left alone.
+
+    Raises:
+        CheckpointError: if the folder cannot be written.
+        ConfigError: if the task is not registered, so that no one could read the folder again.
+    """
+    from reasoner.reports.card import model_card
+
+    folder = Path(folder)
+    record = {
+        "task": name_of("task", type(predictor.task)),
+        "task_settings": predictor.task.settings(),
+        "max_length": predictor.max_length,
+        "stride": predictor.stride,
+        "run": run.to_dict(),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".saving-", dir=folder))
+    except OSError as error:
+        raise CheckpointError(
+            f"The folder '{folder}' cannot be written: {error}. Choose another output_dir."
+        ) from error
+    try:
+        predictor.model.save(temporary)
+        predictor.tokenizer.save_pretrained(temporary)
+        (temporary / "README.md").write_text(model_card(run, auto_class=predictor.model.head.auto_class), "utf-8")
+        (temporary / CONFIG_FILE).write_text(json.dumps(record, indent=2, ensure_ascii=False), "utf-8")
+        _move_in_place(temporary, folder)
+    except OSError as error:
+        raise CheckpointError(f"The model could not be saved in '{folder}': {error}.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def load_folder(folder: str | Path, **settings: Any) -> tuple[Predictor, Run]:
+    """Read what `save_folder` wrote.
+
+    Args:
+        folder: a folder on disk.
+        settings: further fields of `Predictor`, such as `batch_size`.
+
+    Raises:
+        CheckpointError: if a file is missing, is no valid JSON, or names a task or head that nobody registered.
+    """
+    from transformers import AutoTokenizer
+
+    folder = Path(folder)
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise CheckpointError(
+            f"'{folder}' holds no {CONFIG_FILE}: it was not written by this library, or is elsewhere."
+        )
+    try:
+        record = json.loads(path.read_text("utf-8"))
+        task = _task(record["task"], record["task_settings"])
+        run = Run.from_dict(record["run"])
+        max_length, stride = int(record["max_length"]), int(record["stride"])
+    except ConfigError as error:
+        raise CheckpointError(f"'{folder}' needs a part that is not here. {error}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError(
+            f"'{path}' is damaged ({type(error).__name__}: {error}). Save the model again."
+        ) from error
+    try:
+        model = TaskModel.load(folder, task)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except ConfigError as error:
+        raise CheckpointError(f"'{folder}' needs a part that is not here. {error}") from error
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"The model in '{folder}' cannot be read: {error}") from error
+    model.eval()
+    predictor = Predictor(model=model, tokenizer=tokenizer, task=task, max_length=max_length, stride=stride, **settings)
+    return predictor, run
+
+
+def _task(name: str, settings: dict[str, Any]) -> Any:
+    task_class = resolve("task", name)
+    known = {item.name for item in fields(task_class)}
+    return task_class(**{key: value for key, value in settings.items() if key in known})
+
+
+def _move_in_place(source: Path, folder: Path) -> None:
+    """Move the files, the one that makes a folder ours last, and remove weights that the new model does not have."""
+    names = sorted((path.name for path in source.iterdir()), key=lambda name: name == CONFIG_FILE)
+    for name in names:
+        (source / name).replace(folder / name)
+    for old in folder.iterdir():
+        if old.name not in names and any(fnmatch(old.name, pattern) for pattern in WEIGHT_FILES):
+            old.unlink()

@@ -1,0 +1,14 @@
+"""Which small task packs with known truth does the library ship? Seeded, sized by argument, made of our own words.
+
+In every pack `validation` and `test` are drawn from words and templates that `train` never uses, so a good score needs
+generalisation and not memory.
+"""
+
+from __future__ import annotations
+
+from reasoner.synthetic.choices import multiple_choice_pack
+from reasoner.synthetic.entities import ner_pack
+from reasoner.synthetic.inference import nli_pack
+from reasoner.synthetic.reading import qa_pack
+
+__all__ = ["multiple_choice_pack", "ner_pack", "nli_pack", "qa_pack"]

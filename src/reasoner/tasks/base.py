@@ -1,0 +1,137 @@
+"""The contract of a task: rows and people's units on one side, features and records on the other."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from inspect import Parameter, signature
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+
+from reasoner.data.examples import Example
+from reasoner.data.features import Feature
+from reasoner.errors import ConfigError, Problem
+from reasoner.registry import resolve
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+    from reasoner.heads.base import TaskHead
+
+ExampleT = TypeVar("ExampleT", bound=Example)
+PredictionT = TypeVar("PredictionT")
+Splits = Mapping[str, Sequence[ExampleT]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(ABC, Generic[ExampleT, PredictionT]):
+    """What is asked of the model, from a row of data to a score. It knows no optimiser and no device.
+
+    A task is a frozen dataclass. Its fields are its settings and what it learned from the data (label names, say);
+    they are JSON values, are saved with the model, and rebuild the task when the model is loaded.
+    """
+
+    Example: ClassVar[type[Example]]
+    """The schema of a row."""
+    default_head: ClassVar[str]
+    """The registered name of the head that `build_head` makes."""
+    keep_together: ClassVar[bool] = False
+    """Whether the features of an example must share a batch."""
+
+    head: str | None = None
+    """The registered name of another head; None: the task's own."""
+    head_settings: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments for the head's constructor, JSON values."""
+
+    @property
+    @abstractmethod
+    def primary_metric(self) -> str:
+        """The score that early stopping and the report go by; its direction is known to `metrics.direction`.
+
+        A plain class attribute will do: `primary_metric = "f1"`.
+        """
+
+    @classmethod
+    def from_examples(cls, splits: Splits[ExampleT], **settings: Any) -> Self:
+        """Make the task, with what must be learned from the examples of all splits.
+
+        Raises:
+            LabelError: if the labels cannot be used.
+        """
+        return cls(**settings)
+
+    @abstractmethod
+    def example_from_input(self, value: Any) -> ExampleT:
+        """Make an example, without gold, of what a person gives to `predict`.
+
+        Raises:
+            DataError: if the value has another form.
+        """
+
+    @abstractmethod
+    def encode(
+        self, examples: Sequence[ExampleT], tokenizer: Any, *, max_length: int, stride: int
+    ) -> list[list[Feature]]:
+        """Return one or more features an example, unpadded; with targets where the example has gold."""
+
+    @abstractmethod
+    def decode(
+        self, records: Sequence[Any], features: Sequence[Sequence[Feature]], examples: Sequence[ExampleT]
+    ) -> list[PredictionT]:
+        """Return one prediction an example, in people's units. Windows are merged here and only here.
+
+        Args:
+            records: what the head's `predict` gave, one a feature, in the features' order.
+            features: what `encode` gave, one list an example.
+            examples: the examples.
+        """
+
+    @abstractmethod
+    def score(self, predictions: Sequence[PredictionT], examples: Sequence[ExampleT]) -> dict[str, Any]:
+        """Return the metrics, `primary_metric` among them: numbers, and tables as nested dicts."""
+
+    def problems(self, examples: Sequence[ExampleT]) -> list[Problem]:
+        """Return what is wrong with further data, such as labels that this task does not know."""
+        return []
+
+    @property
+    def num_outputs(self) -> int:
+        """How many outputs the head has for a text, a token or a choice."""
+        return 1
+
+    def head_arguments(self) -> dict[str, Any]:
+        """Return what the task's settings mean for the head, such as class weights."""
+        return {}
+
+    def model_config(self) -> dict[str, Any]:
+        """Return what is written into the model's `config.json`, such as `id2label`."""
+        return {}
+
+    def matched_to(self, config: PreTrainedConfig) -> Self:
+        """Return the task with its labels in the order that the model's own head has, if it has the same labels."""
+        return self
+
+    def tuned(self, predictions: Sequence[PredictionT], examples: Sequence[ExampleT]) -> Self:
+        """Return the task with decision thresholds fitted on validation predictions; by default there are none."""
+        return self
+
+    def build_head(self, config: PreTrainedConfig) -> TaskHead:
+        """Make the head for a model with this config.
+
+        Raises:
+            ConfigError: if the head is not registered, or does not know a setting.
+        """
+        name = self.head or self.default_head
+        head_class = resolve("head", name)
+        arguments = {**self.head_arguments(), **self.head_settings}
+        parameters = signature(head_class).parameters
+        if not any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values()):
+            unknown = sorted(set(arguments) - set(parameters))
+            if unknown:
+                raise ConfigError(f"The head '{name}' does not take: {', '.join(unknown)}. Leave that setting out.")
+        head: TaskHead = head_class(config, num_outputs=self.num_outputs, **arguments)
+        return head
+
+    def settings(self) -> dict[str, Any]:
+        """Return the fields as JSON values: `type(task)(**task.settings())` is an equal task."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}

@@ -1,0 +1,237 @@
+"""Text classification: one label, several labels, or a number, for a text or a pair of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from reasoner.data.examples import Example, column, label_column, scalar_label, text_column
+from reasoner.data.features import Feature
+from reasoner.data.labels import Label, label_name, learn_labels, ordered_as, resolve_weights, unknown_labels
+from reasoner.data.windows import tokenize
+from reasoner.errors import ConfigError, DataError, Problem, suggestion
+from reasoner.metrics import classification_scores, multilabel_scores, regression_scores
+from reasoner.notices import count, say
+from reasoner.tasks.base import Splits, Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+KINDS = {
+    "single": "single_label_classification",
+    "multi": "multi_label_classification",
+    "number": "regression",
+}
+Gold = Label | tuple[Label, ...] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationExample(Example):
+    """A text, or a pair, and its label."""
+
+    aliases = {
+        "text": ("sentence", "content", "sentence1"),
+        "text_pair": ("sentence2",),
+        "label": ("labels", "intent", "category"),
+    }
+
+    text: str
+    text_pair: str | None = None
+    """A second text, when the label is about both."""
+    label: Gold = None
+    """A name or number; a list of them when several may hold; None at prediction."""
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Any], *, where: str) -> Self:
+        """Make an example of a row; see `Example.from_columns`."""
+        pair = text_column(columns, "text_pair", cls, default=None)
+        raw = column(columns, "label", cls)
+        label: Gold
+        if isinstance(raw, (list, tuple)):
+            label = tuple(scalar_label(item) for item in raw)
+        else:
+            label = label_column(columns, cls)
+        return cls(text=text_column(columns, "text", cls), text_pair=pair, label=label, where=where)
+
+    @property
+    def first(self) -> str:
+        """The first text that the model reads."""
+        return self.text
+
+    @property
+    def second(self) -> str | None:
+        """The second text that the model reads."""
+        return self.text_pair
+
+    @property
+    def group(self) -> tuple[str, str]:
+        """Equal texts must not stand on both sides of a split, whatever their labels."""
+        return self.first.casefold(), (self.second or "").casefold()
+
+    @property
+    def stratum(self) -> Gold:
+        """Splits keep labels in proportion."""
+        return None if isinstance(self.label, float) else self.label
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classification(Task[Any, dict[str, Any]]):
+    """One label (cross-entropy), several labels (binary cross-entropy) or a number (squared error)."""
+
+    Example: ClassVar[type[Example]] = ClassificationExample
+    default_head = "sequence_classification"
+    customary_order: ClassVar[tuple[str, ...]] = ()
+    """Label names that come first, in this order."""
+
+    kind: str | None = None
+    """"single", "multi" or "number"; None: seen from the labels (lists; numbers with fractions), and said."""
+    labels: Sequence[str] = ()
+    """Label names, in the order of the model's outputs; empty: found in the data."""
+    class_weights: str | Mapping[str, float] | None = None
+    """"balanced", or weights by label name."""
+    label_smoothing: float = 0.0
+    """In [0, 1): how much of the target is spread over all labels."""
+    threshold: float = 0.5
+    """With several labels: those hold whose probability is above it."""
+
+    @property
+    def primary_metric(self) -> str:
+        """The score that early stopping goes by; it depends on the kind."""
+        return {"multi": "micro_f1", "number": "pearson"}.get(self.kind or "single", "macro_f1")
+
+    @classmethod
+    def from_examples(cls, splits: Splits[Any], **settings: Any) -> Self:
+        """Learn the kind and the label names; see `Task.from_examples`."""
+        task = cls(**settings)
+        kind = task.kind or _kind_of(splits)
+        if kind not in KINDS:
+            raise ConfigError(f"kind '{kind}' is unknown. {suggestion(kind, KINDS)}")
+        task = replace(task, kind=kind)
+        if kind == "number":
+            return task._with_numbers(splits)
+        located = {split: task._located(examples) for split, examples in splits.items()}
+        labels = learn_labels(located, given=task.labels, first=cls.customary_order)
+        training = [label_name(label, labels) for label, _ in located.get("train", [])]
+        return replace(task, labels=labels, class_weights=resolve_weights(task.class_weights, labels, training))
+
+    def problems(self, examples: Sequence[Any]) -> list[Problem]:
+        """Return what is wrong with the labels of further data."""
+        return [] if self.kind == "number" else unknown_labels(self._located(examples), self.labels)
+
+    def example_from_input(self, value: Any) -> Any:
+        """Accept a string, a pair, or a dict with `text` and perhaps `text_pair`."""
+        if isinstance(value, str):
+            return ClassificationExample(text=value)
+        if isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(text, str) for text in value):
+            return ClassificationExample(text=value[0], text_pair=value[1])
+        if isinstance(value, Mapping) and isinstance(value.get("text"), str):
+            return ClassificationExample(text=value["text"], text_pair=value.get("text_pair"))
+        raise DataError(f"classification predicts for a string or a pair of strings, not for {value!r:.60}.")
+
+    def encode(self, examples: Sequence[Any], tokenizer: Any, *, max_length: int, stride: int) -> list[list[Feature]]:
+        """Return one feature an example; of what is too long, the longer side is cut, and the number said."""
+        pairs = any(example.second is not None for example in examples)
+        seconds = [example.second or "" for example in examples] if pairs else None
+        windows, cut = tokenize(tokenizer, [example.first for example in examples], seconds, max_length=max_length)
+        if cut:
+            count(f"{{n}} texts are longer than max_length={max_length} tokens; the longer side was cut.", cut)
+        return [
+            [Feature(window.inputs, self._targets(example))] for window, example in zip(windows, examples, strict=True)
+        ]
+
+    def decode(
+        self, records: Sequence[Any], features: Sequence[Sequence[Feature]], examples: Sequence[Any]
+    ) -> list[dict[str, Any]]:
+        """Return `{"label", "score", "scores"}`; `{"labels", "scores"}` for several; `{"value"}` for a number."""
+        return [self._prediction([float(value) for value in record]) for record in records]
+
+    def score(self, predictions: Sequence[dict[str, Any]], examples: Sequence[Any]) -> dict[str, Any]:
+        """Return accuracy, F1 and Matthews; for several labels F1s and exact sets; for a number correlations."""
+        if self.kind == "number":
+            return dict(regression_scores([float(e.label) for e in examples], [p["value"] for p in predictions]))
+        if self.kind == "multi":
+            gold = [{label_name(label, self.labels) for label in example.label} for example in examples]
+            return dict(multilabel_scores(gold, [set(p["labels"]) for p in predictions], labels=list(self.labels)))
+        names = [label_name(example.label, self.labels) for example in examples]
+        return dict(classification_scores(names, [p["label"] for p in predictions], labels=list(self.labels)))
+
+    @property
+    def num_outputs(self) -> int:
+        """As many as there are labels; one for a number."""
+        return 1 if self.kind == "number" else len(self.labels)
+
+    def head_arguments(self) -> dict[str, Any]:
+        """Return the problem type, and weights and smoothing where they are set."""
+        arguments: dict[str, Any] = {"problem_type": KINDS[self.kind or "single"]}
+        if isinstance(self.class_weights, Mapping):
+            arguments["class_weights"] = [self.class_weights[label] for label in self.labels]
+        if self.label_smoothing:
+            arguments["label_smoothing"] = self.label_smoothing
+        return arguments
+
+    def model_config(self) -> dict[str, Any]:
+        """Return the label names, or that there is one output without a name."""
+        problem_type = KINDS[self.kind or "single"]
+        if self.kind == "number":
+            return {"problem_type": problem_type, "num_labels": 1}
+        names = dict(enumerate(self.labels))
+        return {
+            "problem_type": problem_type,
+            "id2label": names,
+            "label2id": {name: index for index, name in names.items()},
+        }
+
+    def matched_to(self, config: PreTrainedConfig) -> Self:
+        """Return the task with its labels in the model's order, when the model has the same labels."""
+        order = ordered_as(self.labels, list((config.id2label or {}).values()))
+        if order is None or order == tuple(self.labels):
+            return self
+        say(f"The model has these labels already, in another order; its order is kept: {', '.join(order)}.")
+        return replace(self, labels=order)
+
+    def _with_numbers(self, splits: Splits[Any]) -> Self:
+        for examples in splits.values():
+            for example in examples:
+                if isinstance(example.label, (str, tuple)):
+                    raise DataError([Problem(example.where, f"label {example.label!r} is no number", "Give a number.")])
+        return self
+
+    def _located(self, examples: Sequence[Any]) -> list[tuple[Label, str]]:
+        """Return every label with its place."""
+        located = []
+        for example in examples:
+            labels = example.label if isinstance(example.label, tuple) else (example.label,)
+            located += [(label, example.where) for label in labels]
+        return located
+
+    def _targets(self, example: Any) -> dict[str, Any]:
+        if example.label is None:
+            return {}
+        if self.kind == "number":
+            return {"labels": float(example.label)}
+        if self.kind == "multi":
+            held = {label_name(label, self.labels) for label in example.label}
+            return {"labels": [float(name in held) for name in self.labels]}
+        return {"labels": list(self.labels).index(label_name(example.label, self.labels))}
+
+    def _prediction(self, values: list[float]) -> dict[str, Any]:
+        if self.kind == "number":
+            return {"value": values[0]}
+        scores = dict(zip(self.labels, values, strict=True))
+        if self.kind == "multi":
+            return {"labels": [name for name, score in scores.items() if score > self.threshold], "scores": scores}
+        best = max(scores, key=scores.__getitem__)
+        return {"label": best, "score": scores[best], "scores": scores}
+
+
+def _kind_of(splits: Splits[Any]) -> str:
+    """See from the labels what is asked, and say so when it is not the usual one label."""
+    labels = [example.label for examples in splits.values() for example in examples]
+    if any(isinstance(label, tuple) for label in labels):
+        say("The labels are lists: several labels may hold for a text (binary cross-entropy).")
+        return "multi"
+    if any(isinstance(label, float) and not label.is_integer() for label in labels):
+        say("The labels are numbers with fractions: a number is predicted (squared error).")
+        return "number"
+    return "single"

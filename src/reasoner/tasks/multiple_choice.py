@@ -1,0 +1,155 @@
+"""Multiple choice: which of the choices, any number of them, answers the question?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from reasoner.data.examples import Example, RowError, column, label_column, text_column
+from reasoner.data.features import Feature
+from reasoner.data.windows import tokenize
+from reasoner.errors import DataError
+from reasoner.notices import count
+from reasoner.tasks.base import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultipleChoiceExample(Example):
+    """A question, its choices, and the index of the right one."""
+
+    aliases = {
+        "question": ("query", "startphrase"),
+        "choices": ("endings", "options"),
+        "context": ("passage", "article"),
+        "label": ("answerKey", "answer", "gold"),
+    }
+
+    question: str
+    choices: tuple[str, ...]
+    context: str | None = None
+    """What the question is about; read before it."""
+    label: int | None = None
+    """0-based index of the right choice; in files also its letter or its text. None at prediction."""
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Any], *, where: str) -> Self:
+        """Make an example of a row; the nested forms of CommonsenseQA and ARC are understood."""
+        nested = columns.get("question")
+        if isinstance(nested, Mapping):
+            columns = {**columns, **nested, "question": nested.get("stem")}
+        choices, names = _choices(column(columns, "choices", cls))
+        return cls(
+            question=text_column(columns, "question", cls),
+            choices=choices,
+            context=text_column(columns, "context", cls, default=None),
+            label=_index(label_column(columns, cls), choices, names),
+            where=where,
+        )
+
+    @property
+    def group(self) -> tuple[str, str]:
+        """The same question must not stand on both sides of a split."""
+        return (self.context or "").casefold(), self.question.casefold()
+
+    @property
+    def stratum(self) -> int | None:
+        """Splits keep the positions of the right choice in proportion."""
+        return self.label
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultipleChoice(Task[MultipleChoiceExample, dict[str, Any]]):
+    """A softmax over the choices of each question; rows may differ in their number of choices."""
+
+    Example = MultipleChoiceExample
+    default_head = "multiple_choice"
+    keep_together = True
+
+    @property
+    def primary_metric(self) -> str:
+        """Accuracy, as the field reports it."""
+        return "accuracy"
+
+    def example_from_input(self, value: Any) -> MultipleChoiceExample:
+        """Accept `{"question", "choices"}` with or without `"context"`."""
+        if isinstance(value, Mapping) and isinstance(value.get("question"), str):
+            try:
+                choices, _ = _choices(value.get("choices"))
+            except RowError as error:
+                raise DataError(f"{error.what}. {error.remedy}") from None
+            return MultipleChoiceExample(question=value["question"], choices=choices, context=value.get("context"))
+        raise DataError(f"multiple_choice predicts for {{'question': ..., 'choices': [...]}}, not for {value!r:.60}.")
+
+    def encode(
+        self, examples: Sequence[MultipleChoiceExample], tokenizer: Any, *, max_length: int, stride: int
+    ) -> list[list[Feature]]:
+        """Return one feature a choice; of what is too long, the longer side is cut, and the number said."""
+        firsts = [" ".join(filter(None, (e.context, e.question))) for e in examples for _ in e.choices]
+        seconds = [choice for example in examples for choice in example.choices]
+        windows, cut = tokenize(tokenizer, firsts, seconds, max_length=max_length)
+        if cut:
+            count(f"{{n}} choices are longer than max_length={max_length} tokens; the longer side was cut.", cut)
+        remaining = iter(windows)
+        features = []
+        for example in examples:
+            group = []
+            for index in range(len(example.choices)):
+                targets = {} if example.label is None else {"labels": float(index == example.label)}
+                group.append(Feature(next(remaining).inputs, targets))
+            features.append(group)
+        return features
+
+    def decode(
+        self,
+        records: Sequence[float],
+        features: Sequence[Sequence[Feature]],
+        examples: Sequence[MultipleChoiceExample],
+    ) -> list[dict[str, Any]]:
+        """Return `{"choice", "answer", "scores"}`: index, text, and a probability for each choice."""
+        remaining = iter(records)
+        predictions = []
+        for example, group in zip(examples, features, strict=True):
+            logits = [next(remaining) for _ in group]
+            exponentials = [math.exp(logit - max(logits)) for logit in logits]
+            scores = [value / sum(exponentials) for value in exponentials]
+            choice = max(range(len(scores)), key=scores.__getitem__)
+            predictions.append({"choice": choice, "answer": example.choices[choice], "scores": scores})
+        return predictions
+
+    def score(self, predictions: Sequence[dict[str, Any]], examples: Sequence[MultipleChoiceExample]) -> dict[str, Any]:
+        """Return the accuracy, and what choosing at random would give."""
+        right = sum(p["choice"] == example.label for p, example in zip(predictions, examples, strict=True))
+        chance = sum(1 / len(example.choices) for example in examples)
+        return {"accuracy": right / len(examples), "chance_accuracy": chance / len(examples)}
+
+
+def _choices(value: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the choices' texts, and their names such as A, B, C where the source has them."""
+    names: Sequence[Any] = ()
+    if isinstance(value, Mapping):
+        value, names = value.get("text"), value.get("label") or ()
+    if isinstance(value, (list, tuple)) and value and all(isinstance(choice, Mapping) for choice in value):
+        names, value = [choice.get("label") for choice in value], [choice.get("text") for choice in value]
+    if not isinstance(value, (list, tuple)) or not all(isinstance(choice, str) for choice in value):
+        raise RowError("choices is not a list of texts", "Give each choice as a string.")
+    if len(value) < 2:
+        raise RowError(f"choices has {len(value)} items", "Give at least two choices.")
+    return tuple(value), tuple(str(name) for name in names)
+
+
+def _index(label: str | int | float, choices: Sequence[str], names: Sequence[str]) -> int:
+    """Return the 0-based index that a label means: a choice's name (A, B, ...), a number, or the choice's text."""
+    if str(label) in names:
+        return list(names).index(str(label))
+    index = int(label) if isinstance(label, str) and label.isdecimal() else label
+    if isinstance(index, int) and 0 <= index < len(choices):
+        return index
+    if isinstance(label, str) and label in choices:
+        return list(choices).index(label)
+    letter = ord(label.upper()) - ord("A") if isinstance(label, str) and len(label) == 1 else -1
+    if not names and 0 <= letter < len(choices):
+        return letter
+    what = f"label {label!r} is out of range: there are {len(choices)} choices"
+    raise RowError(what, f"Give an index from 0 to {len(choices) - 1}.", about_labels=True)

@@ -1,0 +1,344 @@
+"""Named-entity recognition: which words name something, and of which type?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from reasoner.data.alignment import Interval, join_words, split_words, words_of_characters, words_of_tokens
+from reasoner.data.examples import Example, RowDroppedError, RowError, column, text_column
+from reasoner.data.features import Feature
+from reasoner.data.labels import learn_labels, ordered_as, resolve_weights, unknown_labels
+from reasoner.data.tag_schemes import detect_scheme, ill_formed, malformed, to_iob2
+from reasoner.data.windows import Window, owners, tokenize_in_windows
+from reasoner.errors import DataError, LabelError, Problem, raise_if_any
+from reasoner.losses import IGNORED
+from reasoner.metrics import entity_scores, token_scores
+from reasoner.metrics.entities import spans
+from reasoner.notices import count, say
+from reasoner.tasks.base import Splits, Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+
+class Owned(NamedTuple):
+    """A word that a window owns, and the token in that window where its label stands."""
+
+    word: int
+    token: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NERExample(Example):
+    """The words of a sentence, their tags, and where they stand in its text."""
+
+    aliases = {
+        "tokens": ("words",),
+        "ner_tags": ("tags", "labels", "ner"),
+        "text": ("sentence",),
+        "entities": ("spans",),
+    }
+
+    tokens: tuple[str, ...]
+    ner_tags: tuple[str | int, ...] | None = None
+    """One a word: names in any scheme, or numbers; `-100` is not scored. None at prediction."""
+    text: str
+    """The text that offsets count in: the raw one, or the words joined by spaces."""
+    offsets: tuple[Interval, ...]
+    """Where each word stands in `text`."""
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Any], *, where: str) -> Self:
+        """Make an example of words and tags, or of `text` and `entities: [{start, end, label}]`."""
+        entities = column(columns, "entities", cls, default=None)
+        if entities is not None and column(columns, "tokens", cls, default=None) is None:
+            return cls._from_entities(text_column(columns, "text", cls), entities, where)
+        words, tags = (column(columns, name, cls) for name in ("tokens", "ner_tags"))
+        for name, value in (("tokens", words), ("ner_tags", tags)):
+            if not isinstance(value, (list, tuple)):
+                raise RowError(f"{name} is {type(value).__name__}, not a list", "Give one item per word.")
+        if len(words) != len(tags):
+            what = f"ner_tags has {len(tags)} items, tokens has {len(words)}"
+            raise RowError(what, "Give one tag per token.")
+        if not words:
+            raise RowDroppedError("{n} rows hold no words and were left out.")
+        _check_words(words)
+        problem = malformed([tag for tag in tags if not isinstance(tag, int)])
+        if problem:
+            raise RowError(problem, "Correct it, or give another tag column with columns.", about_labels=True)
+        return cls.from_words(words, tags, where=where)
+
+    @classmethod
+    def from_words(cls, words: Sequence[str], tags: Sequence[str | int] | None = None, *, where: str = "") -> Self:
+        """Make an example of words; its text is the words joined by spaces."""
+        text, offsets = join_words(words)
+        gold = None if tags is None else tuple(tags)
+        return cls(tokens=tuple(words), ner_tags=gold, text=text, offsets=tuple(offsets), where=where)
+
+    @classmethod
+    def from_text(cls, text: str, tags: Sequence[str] | None = None, *, where: str = "") -> Self:
+        """Make an example of raw text, split into words by `alignment.split_words`."""
+        offsets = tuple(split_words(text))
+        words = tuple(text[start:end] for start, end in offsets)
+        return cls(
+            tokens=words, ner_tags=None if tags is None else tuple(tags), text=text, offsets=offsets, where=where
+        )
+
+    @classmethod
+    def _from_entities(cls, text: str, entities: Any, where: str) -> Self:
+        example = cls.from_text(text, where=where)
+        tags = ["O"] * len(example.tokens)
+        for entity in entities:
+            try:
+                start, end, label = entity["start"], entity["end"], entity["label"]
+            except (KeyError, TypeError):
+                what = f"the entity {entity!r:.60} lacks one of start, end, label"
+                raise RowError(what, "Give {'start': ..., 'end': ..., 'label': ...}.") from None
+            touched = words_of_characters(start, end, example.offsets) if 0 <= start < end <= len(text) else None
+            if touched is None:
+                what = f"the entity {entity!r:.60} holds no word of the text ({len(text)} characters)"
+                raise RowError(what, "Correct its offsets: the end is excluded.")
+            first, last = touched
+            if any(tag != "O" for tag in tags[first:last]):
+                what = f"the entity {entity!r:.60} overlaps another"
+                raise RowError(what, "Keep one of them: a tag per word cannot hold both.")
+            if text[start:end].strip() != text[example.offsets[first].start : example.offsets[last - 1].end]:
+                count("{n} entities began or ended inside a word and were widened to whole words.")
+            tags[first:last] = [f"B-{label}", *[f"I-{label}"] * (last - first - 1)]
+        return replace(example, ner_tags=tuple(tags))
+
+    @property
+    def group(self) -> str:
+        """Equal sentences must not stand on both sides of a split."""
+        return self.text.casefold()
+
+    @property
+    def stratum(self) -> bool:
+        """Splits keep the share of sentences with an entity."""
+        return any(tag not in ("O", 0, IGNORED) for tag in self.ner_tags or ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class NER(Task[NERExample, list[dict[str, Any]]]):
+    """A tag for every word, learned at its first sub-word; IOB2 inside, whatever the file has."""
+
+    Example = NERExample
+    default_head = "token_classification"
+
+    labels: Sequence[str] = ()
+    """IOB2 tags, in the order of the model's outputs; empty: found in the data."""
+    tag_names: Sequence[str] = ()
+    """What the numbers mean, when `ner_tags` are numbers without names."""
+    scheme: str | None = None
+    """The data's tag scheme: IOB1, IOB2, BIOES, BILOU, BMES or IO; None: recognised, and said."""
+    class_weights: str | Mapping[str, float] | None = None
+    """"balanced", or weights by tag."""
+    label_smoothing: float = 0.0
+    """In [0, 1): how much of the target is spread over all tags."""
+
+    @property
+    def primary_metric(self) -> str:
+        """Entity-level F1, as CoNLL-2003 and seqeval count it."""
+        return "f1"
+
+    @classmethod
+    def from_examples(cls, splits: Splits[NERExample], **settings: Any) -> Self:
+        """Recognise the scheme and learn the tags; see `Task.from_examples`."""
+        task = cls(**settings)
+        raise_if_any(problem for examples in splits.values() for problem in task._number_problems(examples))
+        if task.scheme is None:
+            task = replace(task, scheme=_recognised([task._names(e) for part in splits.values() for e in part]))
+        located = {split: task._types(examples) for split, examples in splits.items()}
+        types_given = list(dict.fromkeys(label[2:] for label in task.labels if label != "O"))
+        types = learn_labels(located, given=types_given, least=1)
+        labels = tuple(task.labels) or ("O", *(f"{prefix}-{name}" for name in types for prefix in "BI"))
+        task = replace(task, labels=labels)
+        training = (tag for example in splits.get("train", ()) for tag in task.gold_tags(example) if tag is not None)
+        return replace(task, class_weights=resolve_weights(task.class_weights, labels, training))
+
+    def problems(self, examples: Sequence[NERExample]) -> list[Problem]:
+        """Return what is wrong with the tags of further data."""
+        numbers = self._number_problems(examples)
+        types = list(dict.fromkeys(label[2:] for label in self.labels if label != "O"))
+        return numbers or unknown_labels(self._types(examples), types)
+
+    def gold_tags(self, example: NERExample) -> list[str | None]:
+        """Return the gold in IOB2, one a word; None where the word is not scored."""
+        names = self._names(example)
+        scored = [index for index, name in enumerate(names) if name is not None]
+        converted = to_iob2([str(names[index]) for index in scored], self.scheme or "IOB2")
+        gold: list[str | None] = [None] * len(names)
+        for index, tag in zip(scored, converted, strict=True):
+            gold[index] = tag
+        return gold
+
+    def example_from_input(self, value: Any) -> NERExample:
+        """Accept a string, or a list of words."""
+        if isinstance(value, str):
+            return NERExample.from_text(value)
+        if isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value):
+            return NERExample.from_words(value)
+        raise DataError(f"ner predicts for a string or a list of words, not for {value!r:.60}.")
+
+    def encode(
+        self, examples: Sequence[NERExample], tokenizer: Any, *, max_length: int, stride: int
+    ) -> list[list[Feature]]:
+        """Return a feature for each window of the text; each word has its label in the one window that owns it."""
+        texts = [example.text for example in examples]
+        windows = tokenize_in_windows(tokenizer, texts, max_length=max_length, stride=stride)
+        several = sum(len(group) > 1 for group in windows)
+        if several:
+            count(f"{{n}} texts are longer than max_length={max_length} tokens and were read in windows.", several)
+        return [self._features(example, group) for example, group in zip(examples, windows, strict=True)]
+
+    def decode(
+        self, records: Sequence[Any], features: Sequence[Sequence[Feature]], examples: Sequence[NERExample]
+    ) -> list[list[dict[str, Any]]]:
+        """Return for each text its entities: `{"entity_group", "word", "start", "end", "score", ...}`.
+
+        `start` and `end` count characters, `start_word` and `end_word` words; the score is the mean probability of the
+        words' tags. A word without a sub-word is no part of an entity.
+        """
+        remaining = iter(records)
+        predictions = []
+        for example, group in zip(examples, features, strict=True):
+            tags, probabilities = ["O"] * len(example.tokens), [1.0] * len(example.tokens)
+            for feature in group:
+                record = next(remaining)
+                for word, token in feature.info:
+                    tags[word] = self.labels[record.labels[token]]
+                    probabilities[word] = float(record.probabilities[token])
+            predictions.append(_entities(example, tags, probabilities))
+        return predictions
+
+    def score(self, predictions: Sequence[list[dict[str, Any]]], examples: Sequence[NERExample]) -> dict[str, Any]:
+        """Return entity-level precision, recall and F1 (micro, macro, weighted, by type) and the table by tag."""
+        gold, predicted = [], []
+        for entities, example in zip(predictions, examples, strict=True):
+            tags = _tags(entities, len(example.tokens))
+            pairs = [(g, p) for g, p in zip(self.gold_tags(example), tags, strict=True) if g is not None]
+            gold.append([pair[0] for pair in pairs])
+            predicted.append([pair[1] for pair in pairs])
+        return {**entity_scores(gold, predicted), "tokens": token_scores(gold, predicted)}
+
+    @property
+    def num_outputs(self) -> int:
+        """A logit for each tag."""
+        return len(self.labels)
+
+    def head_arguments(self) -> dict[str, Any]:
+        """Return weights and smoothing where they are set."""
+        arguments: dict[str, Any] = {}
+        if isinstance(self.class_weights, Mapping):
+            arguments["class_weights"] = [self.class_weights[label] for label in self.labels]
+        if self.label_smoothing:
+            arguments["label_smoothing"] = self.label_smoothing
+        return arguments
+
+    def model_config(self) -> dict[str, Any]:
+        """Return the tags by number and the numbers by tag."""
+        names = dict(enumerate(self.labels))
+        return {"id2label": names, "label2id": {name: index for index, name in names.items()}}
+
+    def matched_to(self, config: PreTrainedConfig) -> Self:
+        """Return the task with its tags in the model's order, when the model has the same tags."""
+        order = ordered_as(self.labels, list((config.id2label or {}).values()))
+        return self if order is None else replace(self, labels=order)
+
+    def _features(self, example: NERExample, windows: list[Window]) -> list[Feature]:
+        word_of_token = [words_of_tokens(window.offsets, example.offsets, example.text) for window in windows]
+        owner = owners(word_of_token, len(example.tokens))
+        gold = self.gold_tags(example) if example.ner_tags is not None else None
+        numbers = {label: index for index, label in enumerate(self.labels)}
+        features = []
+        for index, (window, word_of) in enumerate(zip(windows, word_of_token, strict=True)):
+            first_token = {word: token for token, word in reversed(list(enumerate(word_of))) if word >= 0}
+            owned = [Owned(word, token) for word, token in sorted(first_token.items()) if owner[word] == index]
+            feature = Feature(window.inputs, info=owned)
+            if gold is not None:
+                labels = [IGNORED] * len(word_of)
+                for word, token in owned:
+                    tag = gold[word]
+                    labels[token] = IGNORED if tag is None else numbers[tag]
+                feature.token_targets["labels"] = labels
+            features.append(feature)
+        return features
+
+    def _names(self, example: NERExample) -> list[str | None]:
+        """Return the tags by name, as the data has them; None where a word is not scored."""
+        return [
+            tag if isinstance(tag, str) else None if tag == IGNORED else (self.tag_names or self.labels)[tag]
+            for tag in example.ner_tags or ()
+        ]
+
+    def _types(self, examples: Iterable[NERExample]) -> list[tuple[str, str]]:
+        """Return every entity's type with its place."""
+        return [
+            (tag[2:], example.where)
+            for example in examples
+            for tag in self.gold_tags(example)
+            if tag is not None and tag != "O"
+        ]
+
+    def _number_problems(self, examples: Iterable[NERExample]) -> list[Problem]:
+        names = self.tag_names or self.labels
+        problems = []
+        for example in examples:
+            for tag in example.ner_tags or ():
+                if isinstance(tag, str) or tag == IGNORED or 0 <= tag < len(names):
+                    continue
+                if not names:
+                    raise LabelError(
+                        f"{example.where}: ner_tags are numbers, and nothing says what they mean. "
+                        "Give their names in order: task=NER(tag_names=['O', 'B-PER', ...])."
+                    )
+                what = f"ner_tags holds {tag}, which is out of range: there are {len(names)} tags, numbered from 0"
+                problems.append(Problem(example.where, what, "Correct it, or give all tag_names.", about_labels=True))
+        return problems
+
+
+def _recognised(sequences: Iterable[Sequence[str | None]]) -> str:
+    """Return the scheme of all tags, and say what will be converted and repaired."""
+    named = [[tag for tag in tags if tag is not None] for tags in sequences]
+    scheme = detect_scheme(named)
+    if scheme != "IOB2":
+        say(f"The tags follow the scheme {scheme}; they were converted to IOB2.")
+    repaired = sum(len(ill_formed(tags, scheme)) for tags in named)
+    if repaired:
+        say(f"{repaired} tags are ill-formed in {scheme} (such as I-X after O); each was read as conlleval does.")
+    return scheme
+
+
+def _entities(example: NERExample, tags: Sequence[str], probabilities: Sequence[float]) -> list[dict[str, Any]]:
+    entities = []
+    for span in spans(tags):
+        start, end = example.offsets[span.start].start, example.offsets[span.end - 1].end
+        entities.append(
+            {
+                "entity_group": span.type,
+                "word": example.text[start:end],
+                "start": start,
+                "end": end,
+                "score": sum(probabilities[span.start : span.end]) / (span.end - span.start),
+                "start_word": span.start,
+                "end_word": span.end,
+            }
+        )
+    return entities
+
+
+def _tags(entities: Iterable[Mapping[str, Any]], length: int) -> list[str]:
+    """Write entities as IOB2 tags."""
+    tags = ["O"] * length
+    for entity in entities:
+        first, end, name = entity["start_word"], entity["end_word"], entity["entity_group"]
+        tags[first:end] = [f"B-{name}", *[f"I-{name}"] * (end - first - 1)]
+    return tags
+
+
+def _check_words(words: Sequence[Any]) -> None:
+    for word in words:
+        if not isinstance(word, str):
+            raise RowError(f"tokens holds {word!r:.40}, which is not text", "Give each word as a string.")

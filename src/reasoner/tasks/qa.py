@@ -1,0 +1,271 @@
+"""Extractive question answering: which words of the context answer the question, if any do?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Self
+
+from reasoner.data.examples import Example, RowError, column, text_column
+from reasoner.data.features import Feature
+from reasoner.data.windows import Window, tokenize_in_windows
+from reasoner.errors import DataError
+from reasoner.metrics import answer_scores, best_no_answer_threshold
+from reasoner.notices import count, say
+from reasoner.tasks.base import Splits, Task
+
+NEARBY = 50
+"""Characters within which an answer that is not at its offset is looked for, when it stands more than once."""
+
+
+class Answer(NamedTuple):
+    """A gold answer: `context[start : start + len(text)] == text`."""
+
+    text: str
+    start: int
+
+
+class Candidate(NamedTuple):
+    """A span of the context with its score (start logit + end logit)."""
+
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionAnsweringExample(Example):
+    """A question, the context that may hold its answer, and the answers that people gave."""
+
+    context: str
+    question: str
+    answers: tuple[Answer, ...] | None = None
+    """In files `{"text": [...], "answer_start": [...]}`, both empty when there is no answer. None at prediction."""
+    id: str = ""
+    title: str = ""
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Any], *, where: str) -> Self:
+        """Make an example of a row; see `Example.from_columns`."""
+        context = text_column(columns, "context", cls)
+        return cls(
+            context=context,
+            question=text_column(columns, "question", cls),
+            answers=_answers(column(columns, "answers", cls), context),
+            id=str(column(columns, "id", cls, default="")),
+            title=str(column(columns, "title", cls, default="")),
+            where=where,
+        )
+
+    @property
+    def group(self) -> str:
+        """Questions about one context must not stand on both sides of a split."""
+        return self.context.casefold()
+
+    @property
+    def stratum(self) -> bool:
+        """Splits keep the share of unanswerable questions."""
+        return bool(self.answers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionAnswering(Task[QuestionAnsweringExample, dict[str, Any]]):
+    """The start and the end of the answer in the context; "no answer" is the span of the first special token."""
+
+    Example = QuestionAnsweringExample
+    default_head = "question_answering"
+
+    no_answer_threshold: float | None = None
+    """A question is left unanswered when its `no_answer_score` is above this; None: it is always answered. Learned:
+    0.5 when training has unanswerable questions, then the best one on the validation split."""
+    max_answer_tokens: int = 30
+    """No longer answer is given."""
+    n_best: int = 5
+    """How many candidates a prediction lists."""
+
+    @property
+    def primary_metric(self) -> str:
+        """F1 over the words of the answers, as SQuAD reports it."""
+        return "f1"
+
+    @classmethod
+    def from_examples(cls, splits: Splits[QuestionAnsweringExample], **settings: Any) -> Self:
+        """See from the training split whether questions may be unanswerable."""
+        task = cls(**settings)
+        training = splits.get("train", ())
+        unanswerable = sum(not example.answers for example in training)
+        if task.no_answer_threshold is not None or not unanswerable:
+            return task
+        say(f"{unanswerable} of {len(training)} training questions have no answer: 'no answer' is learned as well.")
+        return replace(task, no_answer_threshold=0.5)
+
+    @property
+    def num_outputs(self) -> int:
+        """A start and an end logit for each token."""
+        return 2
+
+    def head_arguments(self) -> dict[str, Any]:
+        """Return the longest answer that is looked for."""
+        return {} if self.head else {"max_answer_tokens": self.max_answer_tokens}
+
+    def model_config(self) -> dict[str, Any]:
+        """Return the number of outputs that every architecture's span head expects."""
+        return {"num_labels": 2}
+
+    def example_from_input(self, value: Any) -> QuestionAnsweringExample:
+        """Accept `{"question", "context"}`."""
+        if isinstance(value, Mapping) and all(isinstance(value.get(key), str) for key in ("question", "context")):
+            return QuestionAnsweringExample(question=value["question"], context=value["context"])
+        raise DataError(f"qa predicts for {{'question': ..., 'context': ...}}, not for {value!r:.60}.")
+
+    def encode(
+        self, examples: Sequence[QuestionAnsweringExample], tokenizer: Any, *, max_length: int, stride: int
+    ) -> list[list[Feature]]:
+        """Return one feature a window of the context, each with the whole question before it."""
+        questions = _shortened([e.question.strip() for e in examples], tokenizer, max_length, stride)
+        contexts = [example.context for example in examples]
+        windows = tokenize_in_windows(tokenizer, questions, contexts, max_length=max_length, stride=stride)
+        return [
+            [_feature(window, example) for window in group] for group, example in zip(windows, examples, strict=True)
+        ]
+
+    def decode(
+        self,
+        records: Sequence[Any],
+        features: Sequence[Sequence[Feature]],
+        examples: Sequence[QuestionAnsweringExample],
+    ) -> list[dict[str, Any]]:
+        """Return `{"answer", "start", "end", "score", "no_answer_score", "n_best"}`; "" at 0 to 0 for no answer."""
+        remaining = iter(records)
+        return [
+            self._prediction(example.context, [(next(remaining), feature.info) for feature in group])
+            for example, group in zip(examples, features, strict=True)
+        ]
+
+    def score(
+        self, predictions: Sequence[dict[str, Any]], examples: Sequence[QuestionAnsweringExample]
+    ) -> dict[str, Any]:
+        """Return exact match and F1 after SQuAD 2.0, those with and without an answer apart."""
+        gold = [[answer.text for answer in example.answers or ()] for example in examples]
+        scores = answer_scores(gold, [prediction["answer"] for prediction in predictions])
+        if self.no_answer_threshold is not None:
+            scores["no_answer_threshold"] = self.no_answer_threshold
+        return scores
+
+    def tuned(self, predictions: Sequence[dict[str, Any]], examples: Sequence[QuestionAnsweringExample]) -> Self:
+        """Return the task with the no-answer threshold that gives the best F1 on these predictions."""
+        if self.no_answer_threshold is None:
+            return self
+        best = best_no_answer_threshold(
+            [[answer.text for answer in example.answers or ()] for example in examples],
+            [p["n_best"][0]["answer"] if p["n_best"] else "" for p in predictions],
+            [prediction["no_answer_score"] for prediction in predictions],
+        )
+        say(f"No-answer threshold: {best['threshold']:.4f}, the best on the validation split (F1 {best['f1']:.4f}).")
+        return replace(self, no_answer_threshold=best["threshold"])
+
+    def _prediction(self, context: str, windows: list[tuple[Any, list[tuple[int, int]]]]) -> dict[str, Any]:
+        null_score = min(record.null_score for record, _ in windows)
+        candidates = _candidates(windows)[: self.n_best]
+        highest = max([null_score, *(candidate.score for candidate in candidates)])
+        weights = [math.exp(candidate.score - highest) for candidate in candidates]
+        total = sum(weights) + math.exp(null_score - highest)
+        n_best = [
+            {"answer": context[c.start : c.end], "start": c.start, "end": c.end, "score": weight / total}
+            for c, weight in zip(candidates, weights, strict=True)
+        ]
+        no_answer_score = 1 / (1 + math.exp(min(candidates[0].score - null_score, 700))) if candidates else 1.0
+        unanswered = self.no_answer_threshold is not None and no_answer_score > self.no_answer_threshold
+        if unanswered or not n_best:
+            best = {"answer": "", "start": 0, "end": 0, "score": math.exp(null_score - highest) / total}
+        else:
+            best = n_best[0]
+        return {**best, "no_answer_score": no_answer_score, "n_best": n_best}
+
+
+def _candidates(windows: list[tuple[Any, list[tuple[int, int]]]]) -> list[Candidate]:
+    """Return the spans of all windows in characters, best first, each once."""
+    best: dict[tuple[int, int], float] = {}
+    for record, offsets in windows:
+        for first, last, score in zip(record.starts, record.ends, record.scores, strict=True):
+            span = offsets[first][0], offsets[last][1]
+            best[span] = max(float(score), best.get(span, -math.inf))
+    return sorted((Candidate(*span, score) for span, score in best.items()), key=lambda c: (-c.score, c.start, c.end))
+
+
+def _feature(window: Window, example: QuestionAnsweringExample) -> Feature:
+    pairs = zip(window.sequence, window.offsets, strict=True)
+    in_context = [sequence == 1 and end > start for sequence, (start, end) in pairs]
+    targets = {}
+    if example.answers is not None:
+        first, last = _positions(window, in_context, example.answers[0]) if example.answers else (0, 0)
+        targets = {"start_positions": first, "end_positions": last}
+    return Feature(window.inputs, targets, {"context_mask": [int(inside) for inside in in_context]}, window.offsets)
+
+
+def _positions(window: Window, in_context: list[bool], answer: Answer) -> tuple[int, int]:
+    """Return the answer's first and last token, or (0, 0) when the window does not hold all of it."""
+    start, end = answer.start, answer.start + len(answer.text)
+    inside = [position for position, is_context in enumerate(in_context) if is_context]
+    if not inside or window.offsets[inside[0]][0] > start or window.offsets[inside[-1]][1] < end:
+        return 0, 0
+    touched = [p for p in inside if window.offsets[p][0] < end and window.offsets[p][1] > start]
+    return (touched[0], touched[-1]) if touched else (0, 0)
+
+
+def _shortened(questions: list[str], tokenizer: Any, max_length: int, stride: int) -> list[str]:
+    """Cut questions that would leave the context no room beside them, and count those that were cut."""
+    room = max_length - tokenizer.num_special_tokens_to_add(pair=True) - stride
+    longest = max(room - max(room // 3, 1), 1)
+    encoded = tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    shortened = []
+    for question, offsets in zip(questions, encoded["offset_mapping"], strict=True):
+        if len(offsets) > longest:
+            count(f"{{n}} questions are longer than {longest} tokens and were cut to leave the context room.")
+            question = question[: offsets[longest - 1][1]]
+        shortened.append(question)
+    return shortened
+
+
+def _answers(value: Any, context: str) -> tuple[Answer, ...]:
+    """Return the answers, each moved to where its text stands if it is not at its offset.
+
+    Raises:
+        RowError: if an answer stands nowhere in the context, or in several places near its offset.
+    """
+    if isinstance(value, Mapping):
+        texts, starts = value.get("text"), value.get("answer_start")
+    elif isinstance(value, (list, tuple)) and all(isinstance(item, Mapping) for item in value):
+        texts, starts = [item.get("text") for item in value], [item.get("answer_start") for item in value]
+    else:
+        raise RowError("answers has another form", "Give {'text': [...], 'answer_start': [...]}.")
+    texts, starts = list(texts or ()), list(starts or ())
+    if len(texts) != len(starts):
+        raise RowError(f"answers has {len(texts)} texts and {len(starts)} offsets", "Give one answer_start per text.")
+    answers = []
+    for text, start in zip(texts, starts, strict=True):
+        if not isinstance(text, str) or not isinstance(start, int):
+            raise RowError(f"answer {text!r} at {start!r} is not a text at a number", "Give a string and an integer.")
+        answers.append(Answer(text, _place(text, start, context)))
+    return tuple(answers)
+
+
+def _place(text: str, start: int, context: str) -> int:
+    if text and start >= 0 and context[start : start + len(text)] == text:
+        return start
+    places = []
+    place = context.find(text) if text else -1
+    while place >= 0:
+        places.append(place)
+        place = context.find(text, place + 1)
+    near = places if len(places) == 1 else [place for place in places if abs(place - start) <= NEARBY]
+    if len(near) != 1:
+        found = (
+            "stands in several places near it" if near else "is not to be found near it" if places else "stands nowhere"
+        )
+        raise RowError(
+            f"the answer {text!r:.60} is not at answer_start {start} and {found} in the context", "Correct it."
+        )
+    count("{n} answers were not at their answer_start; each was moved to the one place where its text stands.")
+    return near[0]

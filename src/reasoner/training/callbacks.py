@@ -1,0 +1,88 @@
+"""What is done beside training at its stages: callbacks that do nothing by default, the progress bar, the log file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reasoner.notices import tell
+
+if TYPE_CHECKING:
+    from reasoner.training.trainer import Trainer
+
+
+class Callback:
+    """Override what you need; each is called with the trainer, whose attributes say all there is to know."""
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Before the first step."""
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        """After each optimiser step."""
+
+    def on_log(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        """After a row was added to the history."""
+
+    def on_evaluate(self, trainer: Trainer, metrics: dict[str, Any]) -> None:
+        """After an evaluation, before the best weights are kept."""
+
+    def on_best(self, trainer: Trainer) -> None:
+        """After an evaluation that was the best so far; the model holds those weights."""
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """After the last step of an epoch, and its evaluation if there is one."""
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        """After the last step, when the model holds its best weights again. Called after an error as well."""
+
+
+class Progress(Callback):
+    """A `tqdm.auto` bar with loss, score and time left; where there is no terminal, a line for each evaluation."""
+
+    def __init__(self, *, disable: bool = False) -> None:
+        self.disable = True if disable else None  # None: only where the output is no terminal
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Open the bar."""
+        from tqdm.auto import tqdm
+
+        self.bar = tqdm(total=trainer.total_steps, desc="training", unit="step", disable=self.disable)
+        self.shown: dict[str, str] = {}
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        """Move the bar."""
+        self.bar.update()
+
+    def on_log(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        """Show the loss, or the score."""
+        metric = trainer.stopping.metric if trainer.stopping else None
+        for name in ("loss", metric):
+            if name in row:
+                shown = f"validation {name}" if row["split"] == "validation" else str(name)
+                self.shown[shown] = f"{row[name]:.4f}"
+        self.bar.set_postfix(self.shown, refresh=False)
+        if row["split"] == "validation" and self.bar.disable:
+            scores = ", ".join(f"{name} {value}" for name, value in self.shown.items())
+            tell(f"step {row['step']} of {trainer.total_steps} (epoch {row['epoch']:.2f}): {scores}")
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        """Close the bar."""
+        self.bar.close()
+
+
+class HistoryFile(Callback):
+    """Writes each row of the history as a line of JSON, at once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Begin a new file."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text("")
+
+    def on_log(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        """Add a line."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")

@@ -1,0 +1,139 @@
+"""Every setting of a training run, with its default and what it does."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Self
+
+from reasoner.errors import ConfigError, suggestion
+
+OPTIMIZERS = ("adamw", "sgd")
+SCHEDULES = ("linear", "cosine", "constant")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """The settings of a run. Names are those of transformers' TrainingArguments where the meaning is equal."""
+
+    num_train_epochs: int = 3
+    """Passes over the training data."""
+    max_steps: int | None = None
+    """Optimiser steps in all; when given, it rules and epochs are as many as it takes."""
+    per_device_train_batch_size: int = 16
+    """Sequences a batch (multiple choice: questions a batch)."""
+    per_device_eval_batch_size: int = 64
+    """Sequences a batch in evaluation and prediction."""
+    gradient_accumulation_steps: int = 1
+    """Batches an optimiser step; the gradient is that of one large batch."""
+    learning_rate: float | None = None
+    """The highest learning rate; None: the method's rule for the model's width, which is said."""
+    optim: str = "adamw"
+    """"adamw" (Loshchilov & Hutter, 2019) or "sgd" (momentum and decoupled weight decay: SGDW of the same paper)."""
+    sgd_momentum: float = 0.9
+    """Momentum of "sgd"."""
+    adam_beta1: float = 0.9
+    """Decay of AdamW's mean of gradients."""
+    adam_beta2: float = 0.999
+    """Decay of AdamW's mean of squared gradients."""
+    adam_epsilon: float = 1e-8
+    """Added to AdamW's denominator."""
+    weight_decay: float = 0.01
+    """Decoupled; never applied to biases and norms."""
+    lr_scheduler_type: str = "linear"
+    """"linear" or "cosine" down to 0, or "constant"; each after the warm-up."""
+    warmup_steps: float = 0.1
+    """Steps over which the learning rate rises from 0; below 1: the share of all steps."""
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this norm; 0: never."""
+    dropout: float | None = None
+    """Probability in the model's dropout layers; None: the checkpoint's own."""
+    eval_steps: int | None = None
+    """Optimiser steps between evaluations; None: one at the end of each epoch."""
+    patience: int | None = None
+    """Evaluations without improvement after which training stops; None: never. The best weights are kept either way."""
+    min_delta: float = 0.0
+    """By how much the score must be better than the best to count as improvement for `patience`."""
+    evaluate_before: bool = True
+    """Score the model before training as well, so that the report can say what training gave."""
+    validation_share: float = 0.1
+    """How much of the training data is cut off for validation when no validation split is given."""
+    max_length: int | None = None
+    """Tokens a sequence; None: what the model takes, at most 512."""
+    stride: int | None = None
+    """Tokens that neighbouring windows of a long text share; None: a quarter of `max_length`."""
+    seed: int = 42
+    """Of the new head's weights, of the order of the data, of dropout, and of a cut validation split."""
+    bf16: bool | None = None
+    """Compute in bfloat16 where that is safe (autocast); None: on a CUDA device that has it. Weights stay float32."""
+    use_cpu: bool = False
+    """Stay on the CPU even if a CUDA device is there."""
+    logging_steps: int = 10
+    """Optimiser steps between rows of the history; losses are read from the device only then."""
+    disable_tqdm: bool = False
+    """Show no progress bar; there is none either when the output is no terminal and no notebook."""
+
+    def __post_init__(self) -> None:
+        problems = [problem for problem in self._problems() if problem]
+        if problems:
+            raise ConfigError(" ".join(problems))
+
+    @classmethod
+    def from_overrides(cls, config: Self | None, overrides: dict[str, Any]) -> Self:
+        """Return `config`, or the defaults, with some fields changed.
+
+        Raises:
+            ConfigError: if a name is unknown (the near one is suggested) or a value makes no sense.
+        """
+        known = [item.name for item in fields(cls)]
+        unknown = [name for name in overrides if name not in known]
+        if unknown:
+            raise ConfigError(
+                " ".join(f"There is no setting named '{name}'. {suggestion(name, known)}" for name in unknown)
+            )
+        return replace(config or cls(), **overrides)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as JSON values."""
+        return asdict(self)
+
+    def _problems(self) -> list[str]:
+        at_least_one = ("num_train_epochs", "per_device_train_batch_size", "per_device_eval_batch_size",
+                        "gradient_accumulation_steps", "logging_steps")  # fmt: skip
+        or_none = ("max_steps", "eval_steps", "patience", "max_length")
+        not_negative = ("weight_decay", "warmup_steps", "max_grad_norm", "min_delta")
+        checks = [
+            *((name, "an integer of at least 1", _is_count) for name in at_least_one),
+            *((name, "None or an integer of at least 1", _none_or(_is_count)) for name in or_none),
+            *(
+                (name, "a number of at least 0", lambda value: _is_number(value) and value >= 0)
+                for name in not_negative
+            ),
+            ("learning_rate", "None or a number above 0", _none_or(lambda value: _is_number(value) and value > 0)),
+            ("dropout", "None or in [0, 1)", _none_or(lambda value: _is_number(value) and 0 <= value < 1)),
+            ("validation_share", "between 0 and 1", lambda value: _is_number(value) and 0 < value < 1),
+            (
+                "stride",
+                "None or an integer of at least 0",
+                _none_or(lambda v: _is_number(v) and v >= 0 and int(v) == v),
+            ),
+            ("seed", "an integer of at least 0", lambda value: isinstance(value, int) and value >= 0),
+            ("optim", f"one of {', '.join(OPTIMIZERS)}", OPTIMIZERS.__contains__),
+            ("lr_scheduler_type", f"one of {', '.join(SCHEDULES)}", SCHEDULES.__contains__),
+        ]
+        return [
+            f"{name} is {getattr(self, name)!r}; it must be {wanted}."
+            for name, wanted, holds in checks
+            if not holds(getattr(self, name))
+        ]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _none_or(holds: Any) -> Any:
+    return lambda value: value is None or holds(value)
