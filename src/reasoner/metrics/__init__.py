@@ -2,23 +2,69 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from reasoner.metrics.answers import answer_scores, best_no_answer_threshold
 from reasoner.metrics.chunking import Span, spans
 from reasoner.metrics.classification import classification_scores, multilabel_scores, regression_scores
 from reasoner.metrics.direction import greater_is_better, register_direction
 from reasoner.metrics.entities import entity_scores, span_scores, token_scores
+from reasoner.metrics.partial import entity_errors, entity_surfaces, match_entities, overlap_scores, seen_unseen
+
+if TYPE_CHECKING:
+    from reasoner.metrics.calibration import (
+        brier_score,
+        calibration_error,
+        conformal_sets,
+        conformal_threshold,
+        fit_temperature,
+        risk_coverage,
+    )
+    from reasoner.metrics.intervals import (
+        bootstrap_interval,
+        changed_rows,
+        mcnemar,
+        mean_and_deviation,
+        paired_bootstrap,
+    )
 
 __all__ = [
     "Span",
     "answer_scores",
     "best_no_answer_threshold",
+    "bootstrap_interval",
+    "brier_score",
+    "calibration_error",
+    "changed_rows",
     "classification_scores",
+    "conformal_sets",
+    "conformal_threshold",
+    "entity_errors",
     "entity_scores",
+    "entity_surfaces",
+    "fit_temperature",
     "greater_is_better",
+    "match_entities",
+    "mcnemar",
+    "mean_and_deviation",
     "multilabel_scores",
+    "overlap_scores",
+    "paired_bootstrap",
     "register_direction",
     "regression_scores",
+    "risk_coverage",
+    "seen_unseen",
     "span_scores",
     "spans",
     "token_scores",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load what needs NumPy when it is first asked for: the plain scores start without it."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import reasoner.metrics.calibration as calibration
+    import reasoner.metrics.intervals as intervals
+
+    return getattr(intervals if hasattr(intervals, name) else calibration, name)

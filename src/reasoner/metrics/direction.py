@@ -11,7 +11,7 @@ accuracy f1 precision recall exact_match matthews pearson spearman roc_auc avera
 bleu chrf meteor rouge1 rouge2 rougel rougelsum reward win_rate tokens_per_second samples_per_second steps_per_second
 """
 _SMALLER = """
-loss log_loss mse rmse mae perplexity bits_per_byte error_rate calibration_error brier_score
+loss log_loss mse rmse mae perplexity bits_per_byte error_rate calibration_error brier_score ece mce
 word_error_rate character_error_rate seconds runtime memory peak_memory
 """
 _directions: dict[str, bool] = dict.fromkeys(_GREATER.split(), True) | dict.fromkeys(_SMALLER.split(), False)
