@@ -20,7 +20,7 @@ from reasoner.losses import binary_cross_entropy
 class OrdinalHead(reasoner.TaskHead):
     """Own layers on the mean of the hidden states; one logit a step of the scale."""
 
-    def __init__(self, config: Any, *, num_outputs: int, problem_type: str = "", dropout: float = 0.1) -> None:
+    def __init__(self, config: Any, *, num_outputs: int, dropout: float = 0.1) -> None:
         super().__init__(config, num_outputs=num_outputs)
         self.steps = nn.Sequential(nn.Dropout(dropout), nn.Linear(self.width, num_outputs - 1))
 
@@ -56,11 +56,11 @@ def reviews(number: int, seed: int) -> list[dict[str, str]]:
     return rows
 
 
-def train(output: str, **settings: Any) -> reasoner.Result:
+def train(output: str, model: Any = None, **settings: Any) -> reasoner.Result:
     data = {"train": reviews(300, 0), "validation": reviews(80, 1), "test": reviews(80, 2)}
     defaults = {"num_train_epochs": 8, "patience": 2, "learning_rate": 3e-4}
     task = reasoner.Classification(head="ordinal")
-    return reasoner.fine_tune(None, data, task=task, output_dir=output, **{**defaults, **settings})
+    return reasoner.fine_tune(model, data, task=task, output_dir=output, **{**defaults, **settings})
 
 
 if __name__ == "__main__":
