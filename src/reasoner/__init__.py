@@ -19,15 +19,20 @@ _EXPORTS = {
     "register_task": "reasoner.registry",
     "Result": "reasoner.result",
     "TrainingConfig": "reasoner.training.config",
+    "Trainer": "reasoner.training.trainer",
     "Callback": "reasoner.training.callbacks",
     "Task": "reasoner.tasks.base",
     "TaskHead": "reasoner.heads.base",
     "LossSum": "reasoner.losses",
+    "Example": "reasoner.data.examples",
+    "Feature": "reasoner.data.features",
+    "Batch": "reasoner.data.features",
     "NER": "reasoner.tasks.ner",
     "NLI": "reasoner.tasks.nli",
     "Classification": "reasoner.tasks.classification",
     "QuestionAnswering": "reasoner.tasks.qa",
     "MultipleChoice": "reasoner.tasks.multiple_choice",
+    "Method": "reasoner.methods.base",
     "Full": "reasoner.methods.full",
     "HeadOnly": "reasoner.methods.head",
     "Freeze": "reasoner.methods.freeze",
@@ -45,9 +50,12 @@ __all__ = [*_EXPORTS, *_MODULES]  # noqa: PLE0604
 if TYPE_CHECKING:
     from reasoner import heads, losses, metrics, synthetic, tasks, testing
     from reasoner.api import fine_tune, load, read_rows
+    from reasoner.data.examples import Example
+    from reasoner.data.features import Batch, Feature
     from reasoner.errors import CheckpointError, ConfigError, DataError, DivergedError, LabelError, ReasonerError
     from reasoner.heads.base import TaskHead
     from reasoner.losses import LossSum
+    from reasoner.methods.base import Method
     from reasoner.methods.freeze import Freeze
     from reasoner.methods.full import Full
     from reasoner.methods.head import HeadOnly
@@ -61,6 +69,7 @@ if TYPE_CHECKING:
     from reasoner.tasks.qa import QuestionAnswering
     from reasoner.training.callbacks import Callback
     from reasoner.training.config import TrainingConfig
+    from reasoner.training.trainer import Trainer
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,7 @@ from reasoner.preparation import (
     as_method,
     build_predictor,
     embedded_model,
+    name_of_model,
     names_of_sources,
     read_examples,
     task_class_and_settings,
@@ -91,7 +92,7 @@ def fine_tune(
         encoded = {split: predictor.encode(rows, name=split) for split, rows in examples.items()}
         method.apply(predictor.model)
         config = _with_learning_rate(config, method, predictor)
-        run = _record(name, source, data, method, config, predictor, encoded)
+        run = _record(name, model, data, method, config, predictor, encoded)
         if config.evaluate_before:
             run.metrics["before"] = predictor.evaluate(encoded[run.compared_split]).metrics
         _train(predictor, encoded, run, config, folder, callbacks)
@@ -189,7 +190,7 @@ def _with_learning_rate(config: TrainingConfig, method: Method, predictor: Predi
 
 def _record(
     name: str,
-    source: Any,
+    model: Any,
     data: Any,
     method: Method,
     config: TrainingConfig,
@@ -199,7 +200,7 @@ def _record(
     weights = list(predictor.model.parameters())
     return Run(
         task=name,
-        model=str(source) if isinstance(source, (str, Path)) else type(source).__name__,
+        model=name_of_model(model),
         method=repr(method),
         primary_metric=predictor.task.primary_metric,
         compared_split="test" if "test" in encoded else "validation",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -81,11 +81,20 @@ def evaluate(
     started = time.perf_counter()
     records, loss = infer(model, batches, device=device, bf16=bf16)
     predictions = task.decode(records, data.features, data.examples)
-    metrics = dict(task.score(predictions, data.examples))
+    metrics: dict[str, Any] = _plain(task.score(predictions, data.examples))
     if loss is not None:
         metrics["loss"] = float(loss.mean)
     metrics["rows_per_second"] = len(data.examples) / (time.perf_counter() - started)
     return Evaluation(metrics, predictions)
+
+
+def _plain(value: Any) -> Any:
+    """Return scores as JSON values: NumPy's and PyTorch's numbers and arrays become Python's."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _has_gold(features: Sequence[Feature]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,11 +76,17 @@ class TaskModel(nn.Module):
         config.update({**task.model_config(), **_dropout_settings(config, dropout)})
         head = task.build_head(config)
         auto_class = auto_model(head.auto_class or "AutoModel")
+        same_labels = _label_names(given) == _label_names(config)
         with _quietly():
-            if isinstance(source, nn.Module):
-                network = _with_backbone_of(source, auto_class, config)
-            else:
-                network = _load(source, auto_class, config, given)
+            make = _copied if isinstance(source, nn.Module) else _loaded
+            network, has_head = make(source, auto_class, config, same_labels)
+        stored = source.dtype if isinstance(source, nn.Module) else getattr(given, "dtype", None)
+        if stored in (torch.float16, torch.bfloat16):
+            say(f"The checkpoint's weights are {stored}; they are trained in float32.")
+        if has_head and same_labels:
+            say("The checkpoint has a head for this task and these labels; it is kept.")
+        elif has_head:
+            say(f"The checkpoint's head has other labels ({', '.join(_label_names(given)[:5])}); a new one was made.")
         return cls(network, head)
 
     def save(self, folder: Path) -> None:
@@ -107,7 +112,7 @@ class TaskModel(nn.Module):
         head = task.build_head(config)
         with _quietly():
             network, report = auto_model(head.auto_class or "AutoModel").from_pretrained(
-                folder, dtype=torch.float32, output_loading_info=True, use_safetensors=True
+                folder, dtype=torch.float32, output_loading_info=True, use_safetensors=True, trust_remote_code=False
             )
         if report["missing_keys"]:
             raise CheckpointError(f"{folder} lacks the weights {sorted(report['missing_keys'])[:5]}. Save it again.")
@@ -133,21 +138,27 @@ def auto_model(name: str) -> Any:
 
 
 def read_config(source: Any) -> Any:
-    """Return a new copy of a model's config.
+    """Return a new copy of a model's config, its label names in the order of their numbers.
 
     Raises:
         ConfigError: if there is no such model, or it asks for code of its own to be run.
     """
     from copy import deepcopy
 
-    from transformers import AutoConfig
+    from transformers import AutoConfig, PreTrainedModel
 
-    if isinstance(source, nn.Module):
-        return deepcopy(source.config)
+    if not isinstance(source, (str, Path, PreTrainedModel)):
+        raise ConfigError(f"model is {source!r:.60}. Give a Hub id, a folder or a transformers PreTrainedModel.")
     try:
-        return AutoConfig.from_pretrained(source)
-    except (OSError, ValueError, json.JSONDecodeError) as error:
+        if isinstance(source, PreTrainedModel):
+            config = deepcopy(source.config)
+        else:
+            config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError) as error:
         raise ConfigError(f"The model '{source}' cannot be loaded: {error}") from error
+    if config.id2label:  # a config.json whose keys are sorted as text has 10 before 2
+        config.id2label = dict(sorted(config.id2label.items()))
+    return config
 
 
 def length_limit(network: Any, tokenizer: Any) -> int:
@@ -155,47 +166,57 @@ def length_limit(network: Any, tokenizer: Any) -> int:
 
     RoBERTa and its kin count positions from the padding index on, so that some of their positions are never used.
     """
-    limit = getattr(network.config, "max_position_embeddings", None) or LONGEST_DEFAULT
+    limit = getattr(network.config, "max_position_embeddings", None) or tokenizer.model_max_length
     for name, module in network.named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
             limit = module.num_embeddings - module.padding_idx - 1
-    return int(min(limit, tokenizer.model_max_length, LONGEST_DEFAULT))
+    return int(min(limit, tokenizer.model_max_length))
 
 
-def _load(source: Any, auto_class: Any, config: Any, given: Any) -> Any:
+def _loaded(source: Any, auto_class: Any, config: Any, same_labels: bool) -> tuple[Any, bool]:
+    """Return the network of a checkpoint on disk or on the Hub, and whether it came with a head for this task."""
+    from safetensors import SafetensorError
+
+    kinds = config.architectures
+    settings = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
     try:
-        network, report = auto_class.from_pretrained(
-            source, config=config, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
-        )
-    except (OSError, ValueError) as error:
+        network, report = auto_class.from_pretrained(source, config=config, trust_remote_code=False, **settings)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ConfigError(f"The model '{source}' cannot be loaded as {auto_class.__name__}: {error}") from error
-    if getattr(given, "dtype", None) in (torch.float16, torch.bfloat16):
-        say(f"The checkpoint's weights are {given.dtype}; they are trained in float32.")
-    prefix = network.base_model_prefix + "."
-    head_weights = {name for name, _ in network.named_parameters() if not name.startswith(prefix)}
-    absent = set(report["missing_keys"]) | {str(item[0]) for item in report["mismatched_keys"]}
-    lost = sorted(name for name in absent if name.startswith(prefix) and "pooler" not in name)
+    missing = set(report["missing_keys"])
+    other_size = {str(item[0]) for item in report["mismatched_keys"]}
+    in_backbone = _names_in_backbone(network)
+    lost = sorted(name for name in (missing | other_size) & in_backbone if "pooler" not in name)
     if lost:
         raise ConfigError(f"The model '{source}' lacks weights of its backbone, such as {lost[0]}. Choose another.")
-    if head_weights and not head_weights & absent:
-        same = _label_names(given) == _label_names(config)
-        if same:
-            say("The checkpoint has a head for this task and these labels; it is kept.")
-            return network
-        say(f"The checkpoint's head has other labels ({', '.join(_label_names(given)[:5])}); a new one was made.")
-        return _with_backbone_of(network, auto_class, config)
-    return network
+    in_head = {name for name, _ in network.named_parameters()} - in_backbone
+    found = bool(in_head) and not in_head & missing
+    kind = type(network).__name__
+    same_kind = kind in (kinds or [kind])  # heads of two kinds may name their weights alike
+    if found and not (same_kind and same_labels and not other_size):
+        network = _with_backbone_of(network, auto_class, config)
+    return network, found and same_kind
+
+
+def _copied(source: Any, auto_class: Any, config: Any, same_labels: bool) -> tuple[Any, bool]:
+    """Return a new network with the weights of a loaded model, and whether that has a head for this task."""
+    network = _with_backbone_of(source, auto_class, config)
+    has_head = type(network) is type(source) and network.base_model is not network
+    if has_head and same_labels:
+        network.load_state_dict(source.state_dict())
+    return network, has_head
 
 
 def _with_backbone_of(source: Any, auto_class: Any, config: Any) -> Any:
-    """Return a new network with the weights of the source's backbone, and a new head unless it is the same kind."""
+    """Return a new network with the weights of the source's backbone and a new head."""
     network = auto_class.from_config(config).float()
-    same_head = type(network) is type(source) and _label_names(source.config) == _label_names(config)
-    if same_head:
-        network.load_state_dict(source.state_dict())
-    else:
-        network.base_model.load_state_dict(source.base_model.state_dict(), strict=False)
+    network.base_model.load_state_dict(source.base_model.state_dict(), strict=False)  # one may have no pooler
     return network
+
+
+def _names_in_backbone(network: Any) -> set[str]:
+    prefix = "" if network.base_model is network else network.base_model_prefix + "."
+    return {name for name, _ in network.named_parameters() if name.startswith(prefix)}
 
 
 def _label_names(config: Any) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from reasoner.data.splits import cut_validation
 from reasoner.errors import ConfigError, Problem, raise_if_any
 from reasoner.inference import Predictor
 from reasoner.methods.base import Method
-from reasoner.model import TaskModel, length_limit, read_config
+from reasoner.model import LONGEST_DEFAULT, TaskModel, length_limit, read_config
 from reasoner.notices import say
 from reasoner.registry import resolve
 from reasoner.tasks.base import Task
@@ -68,26 +69,29 @@ def read_examples(
     Raises:
         DataError: with all problems of all splits.
     """
-    splits = examples_from_rows(read_splits(data, columns=columns), example)
-    if "train" not in splits:
-        raise_if_any([Problem("data", f"there is no train split, only {', '.join(splits)}", "Give {'train': ...}.")])
-    raise_if_any(
-        Problem(split, "holds one row, and nothing can be learned or scored on one", "Give more, or leave it out.")
-        for split, examples in splits.items()
-        if len(examples) == 1
-    )
+    problems: list[Problem] = []
+    rows = read_splits(data, columns=columns, problems=problems)
+    splits = examples_from_rows(rows, example, known_problems=[*problems, *_split_problems(rows)])
+    raise_if_any(_split_problems(splits))
     if "validation" not in splits:
         whole = splits["train"]
-        kept, cut = cut_validation(
-            [item.group for item in whole],
-            [item.stratum for item in whole],
-            share=config.validation_share,
-            seed=config.seed,
-        )
+        strata = [item.stratum for item in whole]
+        if len(set(strata)) > len(strata) / 2:  # numbers, or sets of labels, that hardly ever repeat: no classes
+            strata = [None] * len(strata)
+        groups = [item.group for item in whole]
+        kept, cut = cut_validation(groups, strata, share=config.validation_share, seed=config.seed)
         splits["train"], splits["validation"] = [whole[index] for index in kept], [whole[index] for index in cut]
         say(f"No validation split was given: {len(cut)} of {len(whole)} training rows were cut off for it "
             f"(seed {config.seed}, rows of equal text on one side).")  # fmt: skip
     return {name: splits[name] for name in ("train", "validation", "test") if name in splits}
+
+
+def _split_problems(splits: Mapping[str, Sequence[Any]]) -> list[Problem]:
+    problems = []
+    if "train" not in splits:
+        problems.append(Problem("data", f"there is no train split, only {', '.join(splits)}", "Give {'train': ...}."))
+    what, remedy = "holds one row, and nothing can be learned or scored on one", "Give more, or leave it out."
+    return problems + [Problem(split, what, remedy) for split, rows in splits.items() if len(rows) == 1]
 
 
 def build_predictor(source: Any, task: Task[Any, Any], *, config: TrainingConfig, tokenizer: Any = None) -> Predictor:
@@ -97,15 +101,13 @@ def build_predictor(source: Any, task: Task[Any, Any], *, config: TrainingConfig
         ConfigError: if they cannot be loaded, or the tokenizer gives no offsets.
     """
     task = task.matched_to(read_config(source))
-    tokenizer = tokenizer or load_tokenizer(source)
+    tokenizer = load_tokenizer(source, given=tokenizer)
     seed_everything(config.seed)
     model = TaskModel.from_pretrained(source, task, dropout=config.dropout)
     limit = length_limit(model.network, tokenizer)
     if config.max_length and config.max_length > limit:
-        longest = getattr(model.network.config, "max_position_embeddings", None) or config.max_length
-        if config.max_length > longest:
-            raise ConfigError(f"max_length={config.max_length}, but the model takes {limit} tokens. Give at most that.")
-    max_length = config.max_length or limit
+        raise ConfigError(f"max_length={config.max_length}, but the model takes {limit} tokens. Give at most that.")
+    max_length = config.max_length or min(limit, LONGEST_DEFAULT)
     stride = config.stride if config.stride is not None else max_length // 4
     model.to(choose_device(config.use_cpu))
     return Predictor(
@@ -119,12 +121,24 @@ def build_predictor(source: Any, task: Task[Any, Any], *, config: TrainingConfig
     )
 
 
-def load_tokenizer(source: Any) -> Any:
-    """Return the model's fast tokenizer, with no truncation or padding of its own.
+def load_tokenizer(source: Any, *, given: Any = None) -> Any:
+    """Return the model's fast tokenizer, or a copy of the one given, with no truncation or padding of its own.
 
     Raises:
         ConfigError: if there is none, or it gives no offsets.
     """
+    tokenizer = deepcopy(given) if given is not None else _tokenizer_of(source)
+    if not tokenizer.is_fast:
+        raise ConfigError(
+            f"The tokenizer of '{tokenizer.name_or_path}' gives no character offsets. "
+            "A fast one (tokenizer.json) is needed."
+        )
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    return tokenizer
+
+
+def _tokenizer_of(source: Any) -> Any:
     from transformers import AutoTokenizer
 
     name = read_config(source)._name_or_path if isinstance(source, nn.Module) else source
@@ -133,22 +147,22 @@ def load_tokenizer(source: Any) -> Any:
             "The model object does not say where its tokenizer is. Give it: fine_tune(..., tokenizer=...)."
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ConfigError(f"The tokenizer of '{name}' cannot be loaded: {error}") from error
-    if not tokenizer.is_fast:
-        raise ConfigError(
-            f"The tokenizer of '{name}' gives no character offsets. A fast one (tokenizer.json) is needed."
-        )
-    tokenizer.backend_tokenizer.no_truncation()
-    tokenizer.backend_tokenizer.no_padding()
-    return tokenizer
 
 
 def versions() -> dict[str, str]:
     """Return the versions that a result depends on."""
     packages = {name: version(name) for name in ("torch", "transformers")}
     return {"reasoner": reasoner.__version__, "python": platform.python_version(), **packages}
+
+
+def name_of_model(model: Any) -> str:
+    """Return for the record what was tuned, without the folders of this machine."""
+    if model is None:
+        return "all-MiniLM-L6-v2 (embedded)"
+    return _name_of_source(model)
 
 
 def names_of_sources(data: Any, splits: Sequence[str]) -> dict[str, str]:

@@ -50,18 +50,24 @@ def resolve(kind: str, name: str) -> type[Any]:
     """Return the class registered as `name`.
 
     Raises:
-        ConfigError: if nothing is registered under this name; the nearest known name is suggested.
+        ConfigError: if nothing is registered under this name (the nearest known name is suggested), or what is
+            registered cannot be imported.
     """
-    target = TABLES[kind].get(name) or _from_entry_points(kind, name)
+    target = _target(kind, name)
     if target is None:
         raise ConfigError(
-            f"There is no {kind} named '{name}'. {suggestion(name, TABLES[kind])} "
+            f"There is no {kind} named '{name}'. {suggestion(name, [*TABLES[kind], *_entry_points(kind)])} "
             f"If it is yours, import the module that calls register_{kind} first."
         )
-    if isinstance(target, str):
-        module, _, attribute = target.partition(":")
+    if not isinstance(target, str):
+        return target
+    module, _, attribute = target.partition(":")
+    try:
         return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
-    return target
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"The {kind} '{name}' is registered as {target}, which cannot be imported: {error}"
+        ) from error
 
 
 def name_of(kind: str, cls: type) -> str:
@@ -71,19 +77,16 @@ def name_of(kind: str, cls: type) -> str:
         ConfigError: if it is not registered: a saved folder could not be read again.
     """
     path = f"{cls.__module__}:{cls.__qualname__}"
-    for name, target in TABLES[kind].items():
+    for name, target in {**_entry_points(kind), **TABLES[kind]}.items():
         if target is cls or target == path:
             return name
-    for entry in entry_points(group=f"reasoner.{kind}s"):
-        if entry.value == path:
-            return entry.name
     raise ConfigError(
         f"{cls.__name__} is not registered. Call reasoner.register_{kind}('a-name', {cls.__name__}) first."
     )
 
 
 def _register(kind: str, name: str, target: str | type) -> None:
-    known = TABLES[kind].get(name)
+    known = _target(kind, name)
     if known is not None and _path(known) != _path(target):
         raise ConfigError(f"The {kind} name '{name}' is taken by {_path(known)}. Choose another name.")
     TABLES[kind][name] = target
@@ -93,7 +96,9 @@ def _path(target: str | type) -> str:
     return target if isinstance(target, str) else f"{target.__module__}:{target.__qualname__}"
 
 
-def _from_entry_points(kind: str, name: str) -> str | None:
-    for entry in entry_points(group=f"reasoner.{kind}s", name=name):
-        return entry.value
-    return None
+def _target(kind: str, name: str) -> str | type | None:
+    return TABLES[kind].get(name) or _entry_points(kind).get(name)
+
+
+def _entry_points(kind: str) -> dict[str, str]:
+    return {entry.name: entry.value for entry in entry_points(group=f"reasoner.{kind}s")}

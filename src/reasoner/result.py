@@ -13,7 +13,7 @@ from reasoner.inference import Predictor
 from reasoner.reports.run import Run
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """A trained model with the record of its training. Printing it, or showing it in a notebook, shows the report."""
 
@@ -95,7 +95,7 @@ class Result:
 
         save_folder(folder, self.predictor, self.run)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.report()
 
     def _repr_html_(self) -> str:

@@ -18,6 +18,8 @@ from reasoner.reports.run import Run
 
 CONFIG_FILE = "reasoner_config.json"
 WEIGHT_FILES = ("model*.safetensors", "model.safetensors.index.json", HEAD_FILE)
+DAMAGED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What a file with other content than ours leads to."""
 
 
 def save_folder(folder: str | Path, predictor: Predictor, run: Run) -> None:
@@ -30,6 +32,8 @@ def save_folder(folder: str | Path, predictor: Predictor, run: Run) -> None:
         CheckpointError: if the folder cannot be written.
         ConfigError: if the task is not registered, so that no one could read the folder again.
     """
+    from safetensors import SafetensorError
+
     from reasoner.reports.card import model_card
 
     folder = Path(folder)
@@ -49,11 +53,12 @@ def save_folder(folder: str | Path, predictor: Predictor, run: Run) -> None:
         ) from error
     try:
         predictor.model.save(temporary)
+        predictor.tokenizer.backend_tokenizer.no_truncation()  # or the file would hold that of the last call
         predictor.tokenizer.save_pretrained(temporary)
         (temporary / "README.md").write_text(model_card(run, auto_class=predictor.model.head.auto_class), "utf-8")
         (temporary / CONFIG_FILE).write_text(json.dumps(record, indent=2, ensure_ascii=False), "utf-8")
         _move_in_place(temporary, folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(f"The model could not be saved in '{folder}': {error}.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -69,6 +74,7 @@ def load_folder(folder: str | Path, **settings: Any) -> tuple[Predictor, Run]:
     Raises:
         CheckpointError: if a file is missing, is no valid JSON, or names a task or head that nobody registered.
     """
+    from safetensors import SafetensorError
     from transformers import AutoTokenizer
 
     folder = Path(folder)
@@ -84,17 +90,22 @@ def load_folder(folder: str | Path, **settings: Any) -> tuple[Predictor, Run]:
         max_length, stride = int(record["max_length"]), int(record["stride"])
     except ConfigError as error:
         raise CheckpointError(f"'{folder}' needs a part that is not here. {error}") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except DAMAGED as error:
         raise CheckpointError(
             f"'{path}' is damaged ({type(error).__name__}: {error}). Save the model again."
         ) from error
     try:
         model = TaskModel.load(folder, task)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except ConfigError as error:
         raise CheckpointError(f"'{folder}' needs a part that is not here. {error}") from error
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError, *DAMAGED) as error:
         raise CheckpointError(f"The model in '{folder}' cannot be read: {error}") from error
+    named = task.model_config().get("id2label")
+    if named and named != model.network.config.id2label:
+        raise CheckpointError(
+            f"'{folder}' mixes two models: config.json and {CONFIG_FILE} differ in their labels. Save the model again."
+        )
     model.eval()
     predictor = Predictor(model=model, tokenizer=tokenizer, task=task, max_length=max_length, stride=stride, **settings)
     return predictor, run
@@ -110,6 +121,7 @@ def _move_in_place(source: Path, folder: Path) -> None:
     """Move the files, the one that makes a folder ours last, and remove weights that the new model does not have."""
     names = sorted((path.name for path in source.iterdir()), key=lambda name: name == CONFIG_FILE)
     for name in names:
+        (source / name).chmod((source / CONFIG_FILE).stat().st_mode)  # safetensors lets only the owner read its files
         (source / name).replace(folder / name)
     for old in folder.iterdir():
         if old.name not in names and any(fnmatch(old.name, pattern) for pattern in WEIGHT_FILES):

@@ -10,9 +10,10 @@ Each check that fails raises an AssertionError that says which promise was broke
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,11 @@ def check_task(
     Raises:
         AssertionError: that says which promise was broken.
     """
+    if isinstance(task, Task):
+        _check_settings(task)
     predictor, data = _prepared(task, rows, model)
     task = predictor.task
-    settings = json.loads(json.dumps(task.settings()))
-    _require(_plain(type(task)(**settings).settings()) == settings, "settings() rebuilds an equal task through JSON")
+    _check_settings(task)
     _check_features(predictor, data)
     evaluation = predictor.evaluate(data)
     _require(len(evaluation.predictions) == len(data.examples), "decode gives one prediction an example")
@@ -73,6 +75,7 @@ def check_task(
     if perfect is not None:
         best = task.score([perfect(example) for example in data.examples], data.examples)[task.primary_metric]
         _require(abs(best - (1.0 if better else 0.0)) < 1e-9, f"perfect predictions score best, not {best}")
+    predictor.model.double()  # so that no rounding hides a difference
     together = predictor.predict(list(inputs))
     for value, prediction in zip(inputs, together, strict=True):
         alone = predictor.predict([value])[0]
@@ -109,9 +112,10 @@ def check_head(head: str | None, *, task: str | Task[Any, Any], rows: Rows, mode
     )
     padded = _padded(batch, predictor)
     wider = task_model.loss(task_model(padded), padded)
-    _require(_near(wider.total, loss.total), f"padding changes no loss ({float(wider.total)}, not {float(loss.total)})")
+    _require(_near(wider.total, loss.total), f"padding changes no loss ({wider.total:g}, not {loss.total:g})")
+    _require(_near(wider.count, loss.count), f"padding is not counted ({wider.count:g}, not {loss.count:g})")
     _check_gradients(task_model, loss)
-    _check_records(predictor, task_model, batch)
+    _check_records(predictor, data, batch, padded)
     _check_saved(predictor, data)
 
 
@@ -124,6 +128,19 @@ def _prepared(task: str | Task[Any, Any], rows: Rows, model: str | Path) -> tupl
     predictor = build_predictor(model, made, config=TrainingConfig(use_cpu=True, bf16=False))
     predictor = replace(predictor, max_length=predictor.max_length - EXTRA_PADDING)
     return predictor, predictor.encode(examples["train"])
+
+
+def _check_settings(task: Task[Any, Any]) -> None:
+    promise = "settings() rebuilds an equal task through JSON"
+    try:
+        rebuilt = type(task)(**_plain(task.settings()))
+        one, other = (
+            {item.name: _plain(getattr(each, item.name)) for item in fields(task)} for each in (task, rebuilt)
+        )
+    except (TypeError, ValueError) as error:
+        raise AssertionError(f"Broken promise: {promise} ({error}).") from error
+    different = [name for name in one if one[name] != other[name]]
+    _require(not different, f"{promise} ({', '.join(different)} came back otherwise)")
 
 
 def _check_features(predictor: Predictor, data: Encoded) -> None:
@@ -152,7 +169,9 @@ def _check_loss(loss: LossSum) -> None:
 
 def _check_gradients(model: TaskModel, loss: LossSum) -> None:
     loss.total.backward()  # type: ignore[no-untyped-call]
-    in_backbone = {id(weight) for weight in model.backbone.parameters()}
+    backbone = list(model.backbone.parameters())
+    _require(any(weight.grad is not None for weight in backbone), "the backbone gets a gradient")
+    in_backbone = {id(weight) for weight in backbone}
     idle = [
         name
         for name, weight in model.named_parameters()
@@ -162,12 +181,16 @@ def _check_gradients(model: TaskModel, loss: LossSum) -> None:
 
 
 @torch.inference_mode()
-def _check_records(predictor: Predictor, model: TaskModel, batch: Batch) -> None:
-    records = model.head.infer(model, batch)
-    _require(len(records) == len(batch.feature_index), "there is one record a feature")
-    _require(
-        not any(isinstance(record, Tensor) for record in records), "records are no tensors: they would hold the batch"
-    )
+def _check_records(predictor: Predictor, data: Encoded, batch: Batch, padded: Batch) -> None:
+    predictions = []
+    for each in (batch, padded):
+        found = predictor.model.head.infer(predictor.model, each)
+        _require(len(found) == len(batch.feature_index), "there is one record a feature")
+        _require(not any(map(_holds_tensor, found)), "records are no tensors: they would hold the batch")
+        order = sorted(range(len(found)), key=batch.feature_index.__getitem__)
+        records = [found[position] for position in order]
+        predictions.append(predictor.task.decode(records, data.features, data.examples))
+    _require(_close(*predictions), "padding changes no prediction")
 
 
 def _check_saved(predictor: Predictor, data: Encoded) -> None:
@@ -213,18 +236,26 @@ def _near(one: Tensor, other: Tensor) -> bool:
     return bool(torch.isclose(one.double(), other.double(), rtol=1e-6, atol=1e-8))
 
 
+def _holds_tensor(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_holds_tensor, value.values()))
+    return isinstance(value, Tensor) or (isinstance(value, (list, tuple)) and any(map(_holds_tensor, value)))
+
+
 def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
 def _close(one: Any, other: Any) -> bool:
-    """Compare predictions: numbers to 1e-4, all else exactly."""
+    """Compare predictions: numbers to 1e-6, all else exactly."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return one.keys() == other.keys() and all(_close(one[key], other[key]) for key in one)
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
         return len(one) == len(other) and all(_close(a, b) for a, b in zip(one, other, strict=True))
+    if isinstance(one, numpy.ndarray) and isinstance(other, numpy.ndarray):
+        return _close(one.tolist(), other.tolist())
     if isinstance(one, (float, numpy.floating)) and isinstance(other, (float, numpy.floating)):
-        return abs(float(one) - float(other)) < 1e-4
+        return math.isclose(float(one), float(other), rel_tol=1e-6, abs_tol=1e-6)
     return bool(one == other)
 
 

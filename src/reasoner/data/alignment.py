@@ -28,9 +28,9 @@ _CHARACTER_IS_WORD = (
 def split_words(text: str) -> list[Interval]:
     """Split raw text into words as hand-labelled corpora do: runs of letters and digits, and single other marks.
 
-    Combining marks and invisible format characters (accents, joiners, variation selectors) stay with the character
-    before them, so an emoji sequence or a decomposed accent is not torn apart. Every character that is not white
-    space belongs to exactly one word.
+    Combining marks, skin tones and invisible format characters (accents, joiners, variation selectors) stay with the
+    character before them, and the two letters of a flag stay together, so an emoji sequence or a decomposed accent is
+    not torn apart. Every character that is not white space belongs to exactly one word.
     """
     words: list[Interval] = []
     open_run = False  # whether a letter or digit may join the last word
@@ -39,7 +39,10 @@ def split_words(text: str) -> list[Interval]:
         adjacent = bool(words) and words[-1].end == position
         if character.isspace():
             continue
-        attached = category[0] == "M" or category in ("Cf", "Sk") or (adjacent and text[position - 1] == "\u200d")
+        attached = category[0] == "M" or category == "Cf" or "\U0001f3fb" <= character <= "\U0001f3ff"
+        if adjacent:
+            half_a_flag = position - words[-1].start == 1 and _is_flag_letter(text[position - 1])
+            attached |= text[position - 1] == "\u200d" or (half_a_flag and _is_flag_letter(character))
         alone = any(low <= ord(character) <= high for low, high in _CHARACTER_IS_WORD)
         letter = (character.isalnum() or character == "_") and not alone
         if adjacent and (attached or (letter and open_run)):
@@ -81,7 +84,43 @@ def words_of_tokens(token_offsets: Sequence[tuple[int, int]], words: Sequence[In
     return indexes
 
 
+def ends_of_words(
+    token_offsets: Sequence[Sequence[tuple[int, int]]],
+    word_of_token: Sequence[Sequence[int]],
+    words: Sequence[Interval],
+) -> list[int]:
+    """Return for each word the next one that is no mere continuation of it: mostly the next word.
+
+    A word continues the one before it when it has no sub-word of its own and begins inside an earlier word's, as `.`,
+    `S` and `.` do where the tokenizer makes one sub-word of the raw text `U.S.`.
+
+    Args:
+        token_offsets: for each window (tokens,) character offsets.
+        word_of_token: for each window (tokens,) what `words_of_tokens` gave.
+        words: in order and without overlap.
+    """
+    own: set[int] = set()
+    continuing: set[int] = set()
+    for offsets, word_of in zip(token_offsets, word_of_token, strict=True):
+        for (_, end), word in zip(offsets, word_of, strict=True):
+            own.add(word)
+            following = word + 1
+            while word >= 0 and following < len(words) and words[following].start < end:
+                continuing.add(following)
+                following += 1
+    continuing -= own
+    ends = list(range(1, len(words) + 1))
+    for word in reversed(range(len(words) - 1)):
+        if word + 1 in continuing:
+            ends[word] = ends[word + 1]
+    return ends
+
+
 def words_of_characters(start: int, end: int, words: Sequence[Interval]) -> tuple[int, int] | None:
     """Return the first word and the word after the last that `start` to `end` touches; None if it touches none."""
-    touched = [index for index, word in enumerate(words) if word.start < end and start < word.end]
+    touched = [index for index, word in enumerate(words) if max(start, word.start) < min(end, word.end)]
     return (touched[0], touched[-1] + 1) if touched else None
+
+
+def _is_flag_letter(character: str) -> bool:
+    return "\U0001f1e6" <= character <= "\U0001f1ff"

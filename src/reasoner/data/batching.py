@@ -11,16 +11,17 @@ from reasoner.data.features import Batch, Feature
 from reasoner.losses import IGNORED
 
 POOL = 50
-"""How many batches are drawn at random before they are sorted by length: large enough to waste little, small
-enough that two epochs rarely see the same batch."""
+"""How many batches at most are drawn at random before they are sorted by length: large enough to waste little."""
+LEAST_POOLS = 4
+"""Into how many pools small data is cut at least (if it has as many batches), so that each epoch has other batches."""
 
 
 class Batches:
     """An iterable of batches that gives every feature exactly once an epoch.
 
-    Shuffled: units are permuted, cut into pools of `POOL` batches, sorted by length inside a pool, and the pool's
-    batches are permuted again: so a batch holds sequences of like length, and little of it is padding. Not shuffled:
-    in order of length over everything, longest first, so that a batch too large for the memory shows at once.
+    Shuffled: units are permuted, cut into pools of at most `POOL` batches, sorted by length inside a pool, and the
+    pool's batches are permuted again: so a batch holds sequences of like length, and little of it is padding. Not
+    shuffled: in order of length over everything, longest first, so that a batch too large for the memory shows at once.
 
     Args:
         features: one list of features an example.
@@ -65,8 +66,9 @@ class Batches:
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
         shuffled = _permuted(units, generator)
         batches = []
-        for start in range(0, len(shuffled), size * POOL):
-            pool = sorted(shuffled[start : start + size * POOL], key=self._length)
+        step = size * max(1, min(POOL, len(self) // LEAST_POOLS))
+        for start in range(0, len(shuffled), step):
+            pool = sorted(shuffled[start : start + step], key=self._length)
             batches += _permuted([pool[begin : begin + size] for begin in range(0, len(pool), size)], generator)
         yield from batches
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
+from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -66,31 +67,37 @@ class Example:
 ExampleT = TypeVar("ExampleT", bound=Example)
 
 
-def examples_from_rows(splits: Mapping[str, Sequence[Row]], example: type[ExampleT]) -> dict[str, list[ExampleT]]:
+def examples_from_rows(
+    splits: Mapping[str, Sequence[Row]], example: type[ExampleT], *, known_problems: Sequence[Problem] = ()
+) -> dict[str, list[ExampleT]]:
     """Make examples of the rows of all splits.
+
+    Args:
+        splits: the rows of each split.
+        example: the task's schema.
+        known_problems: what is known to be wrong already, to be told together with what is found here.
 
     Raises:
         DataError: with every problem of every split, each with its file and line.
     """
-    problems: list[Problem] = []
+    problems = list(known_problems)
     result: dict[str, list[ExampleT]] = {}
     for split, rows in splits.items():
         result[split] = []
-        missing: dict[str, list[Row]] = {}
+        missing: dict[str, tuple[MissingColumnError, list[Row]]] = {}
         with counting(f"{split}: "):
             for row in rows:
                 try:
                     result[split].append(example.from_columns(row.columns, where=row.where))
                 except MissingColumnError as error:
-                    missing.setdefault(error.what + "\n" + error.remedy, []).append(row)
+                    missing.setdefault(error.what, (error, []))[1].append(row)
                 except RowError as error:
                     problems.append(Problem(row.where, error.what, error.remedy, error.about_labels))
                 except RowDroppedError as dropped:
                     count(str(dropped))
-        for text, without in missing.items():
-            what, _, remedy = text.partition("\n")
+        for first, without in missing.values():
             more = f" (nor in {len(without) - 1} further rows)" if len(without) > 1 else ""
-            problems.append(Problem(without[0].where, what + more, remedy))
+            problems.append(Problem(without[0].where, first.what + more, first.remedy))
         if rows and not result[split] and not problems:
             problems.append(Problem(split, "no row is left: all were dropped", "See what was said of them above."))
     raise_if_any(problems)
@@ -108,24 +115,22 @@ def column(columns: Mapping[str, Any], name: str, example: type[Example], defaul
             return columns[candidate]
     if default is not MISSING:
         return default
-    here = [key for key in columns if key is not None]
-    raise MissingColumnError(
-        f"column '{name}' is missing",
-        f"The columns are: {', '.join(map(str, here))}. "
-        f"Name yours with columns={{'{name}': 'your column'}}. {suggestion(name, here) if here else ''}".strip()
-        if here
-        else f"The row has no columns at all. Give it '{name}'.",
-    )
+    here = [str(key) for key in columns if key is not None]
+    if not here:
+        raise MissingColumnError(f"column '{name}' is missing", f"The row has no columns at all. Give it '{name}'.")
+    near = suggestion(name, here) if get_close_matches(name, here) else ""
+    remedy = f"The columns are: {', '.join(here)}. Name yours with columns={{'{name}': 'your column'}}. {near}"
+    raise MissingColumnError(f"column '{name}' is missing", remedy.strip())
 
 
 def text_column(columns: Mapping[str, Any], name: str, example: type[Example], default: Any = MISSING) -> Any:
-    """Return a column that must hold text.
+    """Return a column that must hold text; one that has a default may also be empty, and then gives the default.
 
     Raises:
         RowError: if it holds something else, or nothing but white space.
     """
     value = column(columns, name, example, default)
-    if value is default and default is not MISSING:
+    if default is not MISSING and (value is default or value is None or (isinstance(value, str) and not value.strip())):
         return default
     if not isinstance(value, str):
         raise RowError(f"{name} is {_kind(value)}, not text", "Give a string.")
@@ -144,7 +149,7 @@ def label_column(columns: Mapping[str, Any], example: type[Example]) -> str | in
     value = column(columns, "label", example)
     if isinstance(value, float) and math.isnan(value):
         value = None
-    if not isinstance(value, (list, tuple, dict)) and value in NO_GOLD:
+    if not isinstance(value, (list, tuple, dict, float)) and value in NO_GOLD:  # -1.0 may be a number to predict
         raise RowDroppedError("{n} rows have no gold label (-1, '-' or empty) and were left out.")
     return scalar_label(value)
 
@@ -160,7 +165,8 @@ def scalar_label(value: Any) -> str | int | float:
     if isinstance(value, (bool, Integral)):
         return str(value) if isinstance(value, bool) else int(value)
     if isinstance(value, Real) and math.isfinite(value):
-        return float(value)
+        number = float(value)
+        return int(number) if number.is_integer() else number
     raise RowError(f"label is {_kind(value)}", "Give the label's name or number.", about_labels=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from math import inf, isfinite
 
 from reasoner.errors import ConfigError, LabelError, Problem, raise_if_any, suggestion
 
@@ -25,9 +26,13 @@ def learn_labels(
 
     Raises:
         LabelError: if a label is not among `given`; or, when none are given, a label of another split never occurs in
-            training; or there are too few.
+            training; or there are too few, or one is given twice.
     """
     located = {split: list(labels) for split, labels in splits.items()}
+    twice = [name for name, number in Counter(given).items() if number > 1]
+    if twice or 0 < len(given) < least:
+        wrong = f"name {', '.join(map(repr, twice))} more than once" if twice else f"are {len(given)}"
+        raise LabelError(f"The given labels {wrong}. Give at least {least} names, each once.")
     if given:
         raise_if_any(problem for labels in located.values() for problem in unknown_labels(labels, given))
         return tuple(given)
@@ -76,6 +81,16 @@ def ordered_as(labels: Sequence[str], other: Sequence[str]) -> tuple[str, ...] |
     return tuple(by_key[key] for key in keys)
 
 
+def check_label_smoothing(label_smoothing: float) -> None:
+    """Refuse a share that leaves the target nothing, or adds to it.
+
+    Raises:
+        ConfigError: if it is not in [0, 1).
+    """
+    if not (isinstance(label_smoothing, (int, float)) and 0 <= label_smoothing < 1):
+        raise ConfigError(f"label_smoothing is {label_smoothing!r}. Give a number from 0 up to, but not, 1.")
+
+
 def resolve_weights(
     weights: str | Mapping[str, float] | None, labels: Sequence[str], training: Iterable[str]
 ) -> dict[str, float] | None:
@@ -88,7 +103,7 @@ def resolve_weights(
         training: the training labels.
 
     Raises:
-        ConfigError: if a name is unknown, or a weight is not positive.
+        ConfigError: if a name is unknown, or a weight is no positive number.
     """
     if weights is None:
         return None
@@ -100,13 +115,15 @@ def resolve_weights(
     for name, weight in weights.items():
         if name not in labels:
             raise ConfigError(f"class_weights names the label '{name}'. {suggestion(name, labels)}")
-        if not weight > 0:
-            raise ConfigError(f"class_weights gives '{name}' the weight {weight}. Give a number above 0.")
+        if not (isinstance(weight, (int, float)) and 0 < weight < inf):
+            raise ConfigError(f"class_weights gives '{name}' the weight {weight!r}. Give a number above 0.")
     return {label: float(weights.get(label, 1.0)) for label in labels}
 
 
 def _by_value(name: str) -> tuple[int, float, str, str]:
     try:
-        return (0, float(name), "", name)
+        value = float(name)
     except ValueError:
-        return (1, 0.0, name.casefold(), name)
+        value = float("nan")
+    # A label may be called "nan" or "infinity": those are names, and NaN has no place in an order.
+    return (0, value, "", name) if isfinite(value) else (1, 0.0, name.casefold(), name)

@@ -49,7 +49,11 @@ def read_rows(
 
 
 def read_splits(
-    data: Any, *, columns: Mapping[str, Any] | None = None, format: str | None = None
+    data: Any,
+    *,
+    columns: Mapping[str, Any] | None = None,
+    format: str | None = None,
+    problems: list[Problem] | None = None,
 ) -> dict[str, list[Row]]:
     """Return the rows of each split that is given, in the order train, validation, test.
 
@@ -59,22 +63,28 @@ def read_splits(
             data set on the Hub; or one source alone, which is taken for the train split.
         columns: as `read_rows` takes it, for every split.
         format: as `read_rows` takes it, for every split.
+        problems: a list that takes the problems, so that the caller can tell them with others; None: they are raised.
 
     Raises:
         DataError: with every problem of every split, an empty one included.
         ConfigError: if a split's name is unknown.
     """
     rows: dict[str, list[Row]] = {}
-    problems: list[Problem] = []
+    found: list[Problem] = []
     for split, source in _splits_of(data).items():
         try:
             rows[split] = read_rows(source, name=split, format=format, columns=columns)
         except DataError as error:
-            problems += error.problems
+            found += error.problems
+            rows[split] = []
             continue
         if not rows[split]:
-            problems.append(Problem(split, "holds no rows", "Give it at least one, or leave the split out."))
-    raise_if_any(problems)
+            where = f"{split} ({Path(source).name})" if isinstance(source, str | Path) else split
+            found.append(Problem(where, "holds no rows", "Give it at least one, or leave the split out."))
+    if problems is None:
+        raise_if_any(found)
+    else:
+        problems += found
     return rows
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from reasoner.errors import ConfigError
+from reasoner.notices import count
 
 MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+"""Halves of surrogate pairs, left by software that cuts text in the middle of a character: no tokenizer takes them."""
 
 
 @dataclass(slots=True)
@@ -36,9 +40,13 @@ def tokenize(
 
     Returns:
         The windows, and how many of them were cut.
+
+    Raises:
+        ConfigError: if `max_length` leaves no room for text.
     """
     if not first:
         return [], 0
+    _check_room(tokenizer, second is not None, max_length)
     encoded = _encode(tokenizer, first, second, truncation="longest_first", max_length=max_length)
     cut = sum(bool(encoding.overflowing) for encoding in encoded.encodings)
     return [_window(encoded, index) for index in range(len(first))], cut
@@ -59,12 +67,7 @@ def tokenize_in_windows(
     Raises:
         ConfigError: if `stride` leaves a window no room of its own.
     """
-    room = max_length - tokenizer.num_special_tokens_to_add(pair=second is not None)
-    if room < 1 or not 0 <= stride < room:
-        raise ConfigError(
-            f"max_length={max_length} with stride={stride} leaves no room for text ({max_length - room} tokens are "
-            "special ones). Raise max_length or lower stride."
-        )
+    _check_room(tokenizer, second is not None, max_length, stride)
     if not first:
         return []
     side = "only_first" if second is None else "only_second"
@@ -104,10 +107,28 @@ def owners(word_of_token: Sequence[Sequence[int]], number_of_words: int) -> list
     return owner
 
 
+def whole_characters(texts: Sequence[str]) -> list[str]:
+    """Return the texts with every half of a surrogate pair replaced (U+FFFD), and say how many texts had one."""
+    replaced = [_HALF_CHARACTER.sub("\ufffd", text) for text in texts]
+    broken = sum(one != other for one, other in zip(texts, replaced, strict=True))
+    if broken:
+        count("{n} texts hold half a character (a lone surrogate); it was read as U+FFFD.", broken)
+    return replaced
+
+
+def _check_room(tokenizer: Any, pair: bool, max_length: int, stride: int = 0) -> None:
+    special = tokenizer.num_special_tokens_to_add(pair=pair)
+    if not 0 <= stride < max_length - special:
+        raise ConfigError(
+            f"max_length={max_length} with stride={stride} leaves no room for text ({special} tokens are "
+            "special ones). Raise max_length or lower stride."
+        )
+
+
 def _encode(tokenizer: Any, first: Sequence[str], second: Sequence[str] | None, **settings: Any) -> Any:
     return tokenizer(
-        list(first),
-        list(second) if second is not None else None,
+        whole_characters(first),
+        whole_characters(second) if second is not None else None,
         return_offsets_mapping=True,
         return_attention_mask=True,
         padding=False,

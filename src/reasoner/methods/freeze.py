@@ -54,7 +54,10 @@ def layers_of(backbone: nn.Module) -> nn.ModuleList:
 
 
 def embeddings_of(backbone: nn.Module) -> list[nn.Module]:
-    """Return the modules that turn token ids into the first layer's input."""
-    named = [module for name, module in backbone.named_children() if "embed" in name]
-    tables = [module for module in backbone.children() if isinstance(module, nn.Embedding)]
-    return named + [table for table in tables if all(table is not module for module in named)]
+    """Return the modules that turn token ids and positions into what the layers work on, wherever they stand."""
+    inside_layers = {id(module) for layer in layers_of(backbone) for module in layer.modules()}
+    return [
+        module
+        for name, module in backbone.named_modules()
+        if id(module) not in inside_layers and ("embed" in name.rpartition(".")[2] or isinstance(module, nn.Embedding))
+    ]

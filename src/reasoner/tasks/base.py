@@ -35,6 +35,8 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     """The schema of a row."""
     default_head: ClassVar[str]
     """The registered name of the head that `build_head` makes."""
+    offered: ClassVar[frozenset[str]] = frozenset()
+    """Which of the `head_arguments` are passed only to heads that take them: what nobody set, a head may do without."""
     keep_together: ClassVar[bool] = False
     """Whether the features of an example must share a batch."""
 
@@ -126,6 +128,8 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
         arguments = {**self.head_arguments(), **self.head_settings}
         parameters = signature(head_class).parameters
         if not any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values()):
+            offered = self.offered - set(self.head_settings) - set(parameters)
+            arguments = {key: value for key, value in arguments.items() if key not in offered}
             unknown = sorted(set(arguments) - set(parameters))
             if unknown:
                 raise ConfigError(f"The head '{name}' does not take: {', '.join(unknown)}. Leave that setting out.")

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from reasoner.data.examples import Example, column, label_column, scalar_label, text_column
+from reasoner.data.examples import NO_GOLD, Example, RowError, column, label_column, scalar_label, text_column
 from reasoner.data.features import Feature
-from reasoner.data.labels import Label, label_name, learn_labels, ordered_as, resolve_weights, unknown_labels
+from reasoner.data.labels import (
+    Label,
+    check_label_smoothing,
+    label_name,
+    learn_labels,
+    ordered_as,
+    resolve_weights,
+    unknown_labels,
+)
 from reasoner.data.windows import tokenize
-from reasoner.errors import ConfigError, DataError, Problem, suggestion
+from reasoner.errors import ConfigError, DataError, Problem, raise_if_any, suggestion
 from reasoner.metrics import classification_scores, multilabel_scores, regression_scores
 from reasoner.notices import count, say
 from reasoner.tasks.base import Splits, Task
@@ -23,6 +32,7 @@ KINDS = {
     "multi": "multi_label_classification",
     "number": "regression",
 }
+NO_GOLD_IN_LIST = "Leave it out of the list; give an empty list where no label holds."
 Gold = Label | tuple[Label, ...] | None
 
 
@@ -49,6 +59,10 @@ class ClassificationExample(Example):
         raw = column(columns, "label", cls)
         label: Gold
         if isinstance(raw, (list, tuple)):
+            if any(item in NO_GOLD for item in raw if not isinstance(item, float)):
+                raise RowError(
+                    f"label {list(raw)!r:.60} holds -1, '-' or an empty one", NO_GOLD_IN_LIST, about_labels=True
+                )
             label = tuple(scalar_label(item) for item in raw)
         else:
             label = label_column(columns, cls)
@@ -81,6 +95,7 @@ class Classification(Task[Any, dict[str, Any]]):
 
     Example: ClassVar[type[Example]] = ClassificationExample
     default_head = "sequence_classification"
+    offered = frozenset({"problem_type"})
     customary_order: ClassVar[tuple[str, ...]] = ()
     """Label names that come first, in this order."""
 
@@ -88,6 +103,8 @@ class Classification(Task[Any, dict[str, Any]]):
     """"single", "multi" or "number"; None: seen from the labels (lists; numbers with fractions), and said."""
     labels: Sequence[str] = ()
     """Label names, in the order of the model's outputs; empty: found in the data."""
+    label_names: Sequence[str] = ()
+    """What whole numbers in the data mean, where that is not the place in `labels`."""
     class_weights: str | Mapping[str, float] | None = None
     """"balanced", or weights by label name."""
     label_smoothing: float = 0.0
@@ -104,20 +121,27 @@ class Classification(Task[Any, dict[str, Any]]):
     def from_examples(cls, splits: Splits[Any], **settings: Any) -> Self:
         """Learn the kind and the label names; see `Task.from_examples`."""
         task = cls(**settings)
+        check_label_smoothing(task.label_smoothing)
         kind = task.kind or _kind_of(splits)
         if kind not in KINDS:
             raise ConfigError(f"kind '{kind}' is unknown. {suggestion(kind, KINDS)}")
         task = replace(task, kind=kind)
+        if kind == "number" and (task.labels or task.class_weights or task.label_smoothing):
+            raise ConfigError("labels, class_weights and label_smoothing mean nothing for a number. Leave them out.")
+        raise_if_any(problem for examples in splits.values() for problem in task._form_problems(examples))
         if kind == "number":
-            return task._with_numbers(splits)
+            return task
         located = {split: task._located(examples) for split, examples in splits.items()}
         labels = learn_labels(located, given=task.labels, first=cls.customary_order)
-        training = [label_name(label, labels) for label, _ in located.get("train", [])]
+        training = [label_name(label, task.label_names or labels) for label, _ in located.get("train", [])]
         return replace(task, labels=labels, class_weights=resolve_weights(task.class_weights, labels, training))
 
     def problems(self, examples: Sequence[Any]) -> list[Problem]:
         """Return what is wrong with the labels of further data."""
-        return [] if self.kind == "number" else unknown_labels(self._located(examples), self.labels)
+        problems = self._form_problems(examples)
+        if problems or self.kind == "number":
+            return problems
+        return unknown_labels(self._located(examples), self.label_names or self.labels)
 
     def example_from_input(self, value: Any) -> Any:
         """Accept a string, a pair, or a dict with `text` and perhaps `text_pair`."""
@@ -126,19 +150,24 @@ class Classification(Task[Any, dict[str, Any]]):
         if isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(text, str) for text in value):
             return ClassificationExample(text=value[0], text_pair=value[1])
         if isinstance(value, Mapping) and isinstance(value.get("text"), str):
-            return ClassificationExample(text=value["text"], text_pair=value.get("text_pair"))
+            pair = value.get("text_pair")
+            if pair is None or isinstance(pair, str):
+                return ClassificationExample(text=value["text"], text_pair=pair or None)
         raise DataError(f"classification predicts for a string or a pair of strings, not for {value!r:.60}.")
 
     def encode(self, examples: Sequence[Any], tokenizer: Any, *, max_length: int, stride: int) -> list[list[Feature]]:
         """Return one feature an example; of what is too long, the longer side is cut, and the number said."""
-        pairs = any(example.second is not None for example in examples)
-        seconds = [example.second or "" for example in examples] if pairs else None
-        windows, cut = tokenize(tokenizer, [example.first for example in examples], seconds, max_length=max_length)
-        if cut:
-            count(f"{{n}} texts are longer than max_length={max_length} tokens; the longer side was cut.", cut)
-        return [
-            [Feature(window.inputs, self._targets(example))] for window, example in zip(windows, examples, strict=True)
-        ]
+        features: list[list[Feature]] = [[] for _ in examples]
+        for paired in (False, True):  # apart: a text alone is not a pair whose second side is empty
+            places = [place for place, example in enumerate(examples) if (example.second is not None) == paired]
+            firsts = [examples[place].first for place in places]
+            seconds = [examples[place].second for place in places] if paired else None
+            windows, cut = tokenize(tokenizer, firsts, seconds, max_length=max_length)
+            if cut:
+                count(f"{{n}} texts are longer than max_length={max_length} tokens; the longer side was cut.", cut)
+            for place, window in zip(places, windows, strict=True):
+                features[place].append(Feature(window.inputs, self._targets(examples[place])))
+        return features
 
     def decode(
         self, records: Sequence[Any], features: Sequence[Sequence[Feature]], examples: Sequence[Any]
@@ -151,9 +180,9 @@ class Classification(Task[Any, dict[str, Any]]):
         if self.kind == "number":
             return dict(regression_scores([float(e.label) for e in examples], [p["value"] for p in predictions]))
         if self.kind == "multi":
-            gold = [{label_name(label, self.labels) for label in example.label} for example in examples]
+            gold = [{self._name(label) for label in _as_tuple(example.label)} for example in examples]
             return dict(multilabel_scores(gold, [set(p["labels"]) for p in predictions], labels=list(self.labels)))
-        names = [label_name(example.label, self.labels) for example in examples]
+        names = [self._name(example.label) for example in examples]
         return dict(classification_scores(names, [p["label"] for p in predictions], labels=list(self.labels)))
 
     @property
@@ -188,22 +217,28 @@ class Classification(Task[Any, dict[str, Any]]):
         if order is None or order == tuple(self.labels):
             return self
         say(f"The model has these labels already, in another order; its order is kept: {', '.join(order)}.")
-        return replace(self, labels=order)
+        return replace(self, labels=order, label_names=self.label_names or self.labels)
 
-    def _with_numbers(self, splits: Splits[Any]) -> Self:
-        for examples in splits.values():
-            for example in examples:
-                if isinstance(example.label, (str, tuple)):
-                    raise DataError([Problem(example.where, f"label {example.label!r} is no number", "Give a number.")])
-        return self
+    def _name(self, label: Label) -> str:
+        return label_name(label, self.label_names or self.labels)
+
+    def _form_problems(self, examples: Sequence[Any]) -> list[Problem]:
+        """Return the labels that are lists or names where the kind wants something else."""
+        problems = []
+        for example in examples:
+            if self.kind == "number" and _number(example.label) is None:
+                what, remedy = f"label {example.label!r:.60} is no number", "Give a number."
+            elif self.kind == "single" and isinstance(example.label, tuple):
+                what = f"label {list(example.label)!r:.60} is a list"
+                remedy = "Give one label, or set kind='multi' in the task if several may hold."
+            else:
+                continue
+            problems.append(Problem(example.where, what, remedy, about_labels=True))
+        return problems
 
     def _located(self, examples: Sequence[Any]) -> list[tuple[Label, str]]:
         """Return every label with its place."""
-        located = []
-        for example in examples:
-            labels = example.label if isinstance(example.label, tuple) else (example.label,)
-            located += [(label, example.where) for label in labels]
-        return located
+        return [(label, example.where) for example in examples for label in _as_tuple(example.label)]
 
     def _targets(self, example: Any) -> dict[str, Any]:
         if example.label is None:
@@ -211,9 +246,9 @@ class Classification(Task[Any, dict[str, Any]]):
         if self.kind == "number":
             return {"labels": float(example.label)}
         if self.kind == "multi":
-            held = {label_name(label, self.labels) for label in example.label}
+            held = {self._name(label) for label in _as_tuple(example.label)}
             return {"labels": [float(name in held) for name in self.labels]}
-        return {"labels": list(self.labels).index(label_name(example.label, self.labels))}
+        return {"labels": list(self.labels).index(self._name(example.label))}
 
     def _prediction(self, values: list[float]) -> dict[str, Any]:
         if self.kind == "number":
@@ -231,7 +266,22 @@ def _kind_of(splits: Splits[Any]) -> str:
     if any(isinstance(label, tuple) for label in labels):
         say("The labels are lists: several labels may hold for a text (binary cross-entropy).")
         return "multi"
-    if any(isinstance(label, float) and not label.is_integer() for label in labels):
+    numbers = [number for label in labels if (number := _number(label)) is not None]
+    typed = any(isinstance(label, float) for label in labels)
+    if (typed or len(numbers) == len(labels)) and not all(map(float.is_integer, numbers)):
         say("The labels are numbers with fractions: a number is predicted (squared error).")
         return "number"
     return "single"
+
+
+def _number(label: Any) -> float | None:
+    """Return the number that a label is, or is the text of (CSV files hold nothing but text); None if it is none."""
+    try:
+        number = float(label)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _as_tuple(label: Gold) -> tuple[Any, ...]:
+    return label if isinstance(label, tuple) else (label,)

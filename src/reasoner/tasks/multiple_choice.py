@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from string import ascii_uppercase
 from typing import Any, Self
 
 from reasoner.data.examples import Example, RowError, column, label_column, text_column
@@ -77,9 +78,10 @@ class MultipleChoice(Task[MultipleChoiceExample, dict[str, Any]]):
         if isinstance(value, Mapping) and isinstance(value.get("question"), str):
             try:
                 choices, _ = _choices(value.get("choices"))
+                context = text_column(value, "context", MultipleChoiceExample, default=None)
             except RowError as error:
                 raise DataError(f"{error.what}. {error.remedy}") from None
-            return MultipleChoiceExample(question=value["question"], choices=choices, context=value.get("context"))
+            return MultipleChoiceExample(question=value["question"], choices=choices, context=context)
         raise DataError(f"multiple_choice predicts for {{'question': ..., 'choices': [...]}}, not for {value!r:.60}.")
 
     def encode(
@@ -114,7 +116,7 @@ class MultipleChoice(Task[MultipleChoiceExample, dict[str, Any]]):
             logits = [next(remaining) for _ in group]
             exponentials = [math.exp(logit - max(logits)) for logit in logits]
             scores = [value / sum(exponentials) for value in exponentials]
-            choice = max(range(len(scores)), key=scores.__getitem__)
+            choice = max(range(len(logits)), key=logits.__getitem__)
             predictions.append({"choice": choice, "answer": example.choices[choice], "scores": scores})
         return predictions
 
@@ -136,20 +138,38 @@ def _choices(value: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
         raise RowError("choices is not a list of texts", "Give each choice as a string.")
     if len(value) < 2:
         raise RowError(f"choices has {len(value)} items", "Give at least two choices.")
-    return tuple(value), tuple(str(name) for name in names)
+    named = all(name is not None for name in names)
+    return tuple(value), tuple(str(name) for name in names) if named else ()
 
 
 def _index(label: str | int | float, choices: Sequence[str], names: Sequence[str]) -> int:
-    """Return the 0-based index that a label means: a choice's name (A, B, ...), a number, or the choice's text."""
+    """Return the 0-based index that a label means: a choice's name, or else a number, a letter or the choice's text.
+
+    Raises:
+        RowError: if it means no choice, or several.
+    """
     if str(label) in names:
         return list(names).index(str(label))
-    index = int(label) if isinstance(label, str) and label.isdecimal() else label
-    if isinstance(index, int) and 0 <= index < len(choices):
-        return index
-    if isinstance(label, str) and label in choices:
-        return list(choices).index(label)
-    letter = ord(label.upper()) - ord("A") if isinstance(label, str) and len(label) == 1 else -1
-    if not names and 0 <= letter < len(choices):
-        return letter
-    what = f"label {label!r} is out of range: there are {len(choices)} choices"
-    raise RowError(what, f"Give an index from 0 to {len(choices) - 1}.", about_labels=True)
+    meant = _meant_by_position(label, len(choices), names)
+    if isinstance(label, str):
+        meant |= {index for index, choice in enumerate(choices) if choice.strip() == label}
+    if len(meant) == 1:
+        return meant.pop()
+    if meant:
+        several = ", ".join(f"{index} ({choices[index]!r:.40})" for index in sorted(meant))
+        what, remedy = f"label {label!r} could mean the choices {several}", "Give the index as a number, not as text."
+    else:
+        what = f"label {label!r} is out of range: there are {len(choices)} choices"
+        remedy = f"Give {'one of ' + ', '.join(names) if names else f'an index from 0 to {len(choices) - 1}'}."
+    raise RowError(what, remedy, about_labels=True)
+
+
+def _meant_by_position(label: str | int | float, number: int, names: Sequence[str]) -> set[int]:
+    """Return the index that a label means as a number or a letter; where choices have such names those count alone."""
+    text = str(label)
+    place = -1
+    if text.isdecimal() and not any(name.isdecimal() for name in names):
+        place = int(text)
+    elif len(text) == 1 and not names:
+        place = ascii_uppercase.find(text.upper())
+    return {place} if 0 <= place < number else set()

@@ -6,11 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from reasoner.data.alignment import Interval, join_words, split_words, words_of_characters, words_of_tokens
+from reasoner.data.alignment import (
+    Interval,
+    ends_of_words,
+    join_words,
+    split_words,
+    words_of_characters,
+    words_of_tokens,
+)
 from reasoner.data.examples import Example, RowDroppedError, RowError, column, text_column
 from reasoner.data.features import Feature
-from reasoner.data.labels import learn_labels, ordered_as, resolve_weights, unknown_labels
-from reasoner.data.tag_schemes import detect_scheme, ill_formed, malformed, to_iob2
+from reasoner.data.labels import check_label_smoothing, learn_labels, ordered_as, resolve_weights, unknown_labels
+from reasoner.data.tag_schemes import detect_scheme, ill_formed, is_tag, malformed, to_iob2
 from reasoner.data.windows import Window, owners, tokenize_in_windows
 from reasoner.errors import DataError, LabelError, Problem, raise_if_any
 from reasoner.losses import IGNORED
@@ -28,6 +35,9 @@ class Owned(NamedTuple):
 
     word: int
     token: int
+    end: int
+    """The next word with a label of its own: the words up to there begin inside this one's sub-words, go on its entity
+    and have no label (`.`, `S` and `.` where the tokenizer makes one sub-word of the raw text `U.S.`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +63,8 @@ class NERExample(Example):
     def from_columns(cls, columns: Mapping[str, Any], *, where: str) -> Self:
         """Make an example of words and tags, or of `text` and `entities: [{start, end, label}]`."""
         entities = column(columns, "entities", cls, default=None)
+        if "entities" in columns and entities is None and "tokens" not in columns:
+            raise RowError("entities is missing", "Give a list; an empty one where there are none.")
         if entities is not None and column(columns, "tokens", cls, default=None) is None:
             return cls._from_entities(text_column(columns, "text", cls), entities, where)
         words, tags = (column(columns, name, cls) for name in ("tokens", "ner_tags"))
@@ -65,7 +77,7 @@ class NERExample(Example):
         if not words:
             raise RowDroppedError("{n} rows hold no words and were left out.")
         _check_words(words)
-        problem = malformed([tag for tag in tags if not isinstance(tag, int)])
+        problem = malformed(["O" if isinstance(tag, int) else tag for tag in tags])
         if problem:
             raise RowError(problem, "Correct it, or give another tag column with columns.", about_labels=True)
         return cls.from_words(words, tags, where=where)
@@ -90,12 +102,10 @@ class NERExample(Example):
     def _from_entities(cls, text: str, entities: Any, where: str) -> Self:
         example = cls.from_text(text, where=where)
         tags = ["O"] * len(example.tokens)
+        if not isinstance(entities, (list, tuple)):
+            raise RowError(f"entities is {type(entities).__name__}, not a list", "Give a list, [] for none.")
         for entity in entities:
-            try:
-                start, end, label = entity["start"], entity["end"], entity["label"]
-            except (KeyError, TypeError):
-                what = f"the entity {entity!r:.60} lacks one of start, end, label"
-                raise RowError(what, "Give {'start': ..., 'end': ..., 'label': ...}.") from None
+            start, end, label = _entity(entity)
             touched = words_of_characters(start, end, example.offsets) if 0 <= start < end <= len(text) else None
             if touched is None:
                 what = f"the entity {entity!r:.60} holds no word of the text ({len(text)} characters)"
@@ -147,22 +157,25 @@ class NER(Task[NERExample, list[dict[str, Any]]]):
     def from_examples(cls, splits: Splits[NERExample], **settings: Any) -> Self:
         """Recognise the scheme and learn the tags; see `Task.from_examples`."""
         task = cls(**settings)
+        check_label_smoothing(task.label_smoothing)
         raise_if_any(problem for examples in splits.values() for problem in task._number_problems(examples))
         if task.scheme is None:
             task = replace(task, scheme=_recognised([task._names(e) for part in splits.values() for e in part]))
+        raise_if_any(problem for examples in splits.values() for problem in task._scheme_problems(examples))
         located = {split: task._types(examples) for split, examples in splits.items()}
         types_given = list(dict.fromkeys(label[2:] for label in task.labels if label != "O"))
         types = learn_labels(located, given=types_given, least=1)
         labels = tuple(task.labels) or ("O", *(f"{prefix}-{name}" for name in types for prefix in "BI"))
         task = replace(task, labels=labels)
+        raise_if_any(problem for examples in splits.values() for problem in task._tag_problems(examples))
         training = (tag for example in splits.get("train", ()) for tag in task.gold_tags(example) if tag is not None)
         return replace(task, class_weights=resolve_weights(task.class_weights, labels, training))
 
     def problems(self, examples: Sequence[NERExample]) -> list[Problem]:
         """Return what is wrong with the tags of further data."""
-        numbers = self._number_problems(examples)
+        unreadable = self._number_problems(examples) or self._scheme_problems(examples)
         types = list(dict.fromkeys(label[2:] for label in self.labels if label != "O"))
-        return numbers or unknown_labels(self._types(examples), types)
+        return unreadable or unknown_labels(self._types(examples), types) or self._tag_problems(examples)
 
     def gold_tags(self, example: NERExample) -> list[str | None]:
         """Return the gold in IOB2, one a word; None where the word is not scored."""
@@ -207,9 +220,10 @@ class NER(Task[NERExample, list[dict[str, Any]]]):
             tags, probabilities = ["O"] * len(example.tokens), [1.0] * len(example.tokens)
             for feature in group:
                 record = next(remaining)
-                for word, token in feature.info:
-                    tags[word] = self.labels[record.labels[token]]
-                    probabilities[word] = float(record.probabilities[token])
+                for word, token, end in feature.info:
+                    tag, more = self.labels[record.labels[token]], end - word - 1
+                    tags[word:end] = [tag, *["O" if tag == "O" else f"I-{tag[2:]}"] * more]
+                    probabilities[word:end] = [float(record.probabilities[token])] * (more + 1)
             predictions.append(_entities(example, tags, probabilities))
         return predictions
 
@@ -245,21 +259,27 @@ class NER(Task[NERExample, list[dict[str, Any]]]):
     def matched_to(self, config: PreTrainedConfig) -> Self:
         """Return the task with its tags in the model's order, when the model has the same tags."""
         order = ordered_as(self.labels, list((config.id2label or {}).values()))
-        return self if order is None else replace(self, labels=order)
+        if order is None or order == tuple(self.labels):
+            return self
+        say("The model has these tags already, in another order; its order is kept.")
+        return replace(self, labels=order, tag_names=self.tag_names or self.labels)
 
     def _features(self, example: NERExample, windows: list[Window]) -> list[Feature]:
         word_of_token = [words_of_tokens(window.offsets, example.offsets, example.text) for window in windows]
         owner = owners(word_of_token, len(example.tokens))
+        ends = ends_of_words([window.offsets for window in windows], word_of_token, example.offsets)
         gold = self.gold_tags(example) if example.ner_tags is not None else None
         numbers = {label: index for index, label in enumerate(self.labels)}
         features = []
         for index, (window, word_of) in enumerate(zip(windows, word_of_token, strict=True)):
             first_token = {word: token for token, word in reversed(list(enumerate(word_of))) if word >= 0}
-            owned = [Owned(word, token) for word, token in sorted(first_token.items()) if owner[word] == index]
+            owned = [
+                Owned(word, token, ends[word]) for word, token in sorted(first_token.items()) if owner[word] == index
+            ]
             feature = Feature(window.inputs, info=owned)
             if gold is not None:
                 labels = [IGNORED] * len(word_of)
-                for word, token in owned:
+                for word, token, _ in owned:
                     tag = gold[word]
                     labels[token] = IGNORED if tag is None else numbers[tag]
                 feature.token_targets["labels"] = labels
@@ -274,13 +294,34 @@ class NER(Task[NERExample, list[dict[str, Any]]]):
         ]
 
     def _types(self, examples: Iterable[NERExample]) -> list[tuple[str, str]]:
-        """Return every entity's type with its place."""
+        """Return every entity's type with its place; each begins with a B- tag, since gold is in IOB2."""
         return [
             (tag[2:], example.where)
             for example in examples
             for tag in self.gold_tags(example)
-            if tag is not None and tag != "O"
+            if tag is not None and tag.startswith("B-")
         ]
+
+    def _tag_problems(self, examples: Iterable[NERExample]) -> list[Problem]:
+        """Return the gold tags that are not among the labels, though their types are."""
+        remedy = "Name all tags in the task: labels=['O', 'B-...', 'I-...', ...]."
+        return [
+            Problem(example.where, f"the tag '{tag}' is not one of the task's labels", remedy, about_labels=True)
+            for example in examples
+            for tag in dict.fromkeys(self.gold_tags(example))
+            if tag is not None and tag not in self.labels
+        ]
+
+    def _scheme_problems(self, examples: Iterable[NERExample]) -> list[Problem]:
+        """Return the rows whose tags are not of the scheme."""
+        problems = []
+        for example in examples:
+            try:
+                self.gold_tags(example)
+            except LabelError as error:
+                remedy = "Write all tags in one scheme, or name it in the task with scheme=..."
+                problems.append(Problem(example.where, str(error).rstrip("."), remedy, about_labels=True))
+        return problems
 
     def _number_problems(self, examples: Iterable[NERExample]) -> list[Problem]:
         names = self.tag_names or self.labels
@@ -309,6 +350,20 @@ def _recognised(sequences: Iterable[Sequence[str | None]]) -> str:
     if repaired:
         say(f"{repaired} tags are ill-formed in {scheme} (such as I-X after O); each was read as conlleval does.")
     return scheme
+
+
+def _entity(entity: Any) -> tuple[int, int, str]:
+    """Return start, end and type of an entity as files have it."""
+    try:
+        start, end, label = entity["start"], entity["end"], entity["label"]
+    except (KeyError, TypeError):
+        what = f"the entity {entity!r:.60} lacks one of start, end, label"
+        raise RowError(what, "Give {'start': ..., 'end': ..., 'label': ...}.") from None
+    if not isinstance(start, int) or not isinstance(end, int):
+        raise RowError(f"the entity {entity!r:.60} has offsets that are no whole numbers", "Count characters from 0.")
+    if not is_tag(f"B-{label}") or label is None:
+        raise RowError(f"the entity {entity!r:.60} has no label", "Name its type, such as 'PER'.", about_labels=True)
+    return start, end, label
 
 
 def _entities(example: NERExample, tags: Sequence[str], probabilities: Sequence[float]) -> list[dict[str, Any]]:

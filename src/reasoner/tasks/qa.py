@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Self
 
 from reasoner.data.examples import Example, RowError, column, text_column
 from reasoner.data.features import Feature
-from reasoner.data.windows import Window, tokenize_in_windows
-from reasoner.errors import DataError
+from reasoner.data.windows import Window, tokenize_in_windows, whole_characters
+from reasoner.errors import ConfigError, DataError
 from reasoner.metrics import answer_scores, best_no_answer_threshold
 from reasoner.notices import count, say
 from reasoner.tasks.base import Splits, Task
@@ -75,6 +75,7 @@ class QuestionAnswering(Task[QuestionAnsweringExample, dict[str, Any]]):
 
     Example = QuestionAnsweringExample
     default_head = "question_answering"
+    offered = frozenset({"max_answer_tokens", "n_best"})
 
     no_answer_threshold: float | None = None
     """A question is left unanswered when its `no_answer_score` is above this; None: it is always answered. Learned:
@@ -106,8 +107,8 @@ class QuestionAnswering(Task[QuestionAnsweringExample, dict[str, Any]]):
         return 2
 
     def head_arguments(self) -> dict[str, Any]:
-        """Return the longest answer that is looked for."""
-        return {} if self.head else {"max_answer_tokens": self.max_answer_tokens}
+        """Return the longest answer that is looked for, and how many spans of a window are kept (20 at least)."""
+        return {"max_answer_tokens": self.max_answer_tokens, "n_best": max(20, self.n_best)}
 
     def model_config(self) -> dict[str, Any]:
         """Return the number of outputs that every architecture's span head expects."""
@@ -123,12 +124,19 @@ class QuestionAnswering(Task[QuestionAnsweringExample, dict[str, Any]]):
         self, examples: Sequence[QuestionAnsweringExample], tokenizer: Any, *, max_length: int, stride: int
     ) -> list[list[Feature]]:
         """Return one feature a window of the context, each with the whole question before it."""
+        if not examples:
+            return []
         questions = _shortened([e.question.strip() for e in examples], tokenizer, max_length, stride)
         contexts = [example.context for example in examples]
         windows = tokenize_in_windows(tokenizer, questions, contexts, max_length=max_length, stride=stride)
-        return [
-            [_feature(window, example) for window in group] for group, example in zip(windows, examples, strict=True)
-        ]
+        features = [_features(group, example) for group, example in zip(windows, examples, strict=True)]
+        lost = sum(
+            bool(example.answers) and not any(feature.targets["end_positions"] for feature in group)
+            for example, group in zip(examples, features, strict=True)
+        )
+        if lost:
+            count("{n} answers stand whole in no window, and are learned as 'no answer'. Raise stride.", lost)
+        return features
 
     def decode(
         self,
@@ -167,7 +175,7 @@ class QuestionAnswering(Task[QuestionAnsweringExample, dict[str, Any]]):
 
     def _prediction(self, context: str, windows: list[tuple[Any, list[tuple[int, int]]]]) -> dict[str, Any]:
         null_score = min(record.null_score for record, _ in windows)
-        candidates = _candidates(windows)[: self.n_best]
+        candidates = _candidates(context, windows)[: self.n_best]
         highest = max([null_score, *(candidate.score for candidate in candidates)])
         weights = [math.exp(candidate.score - highest) for candidate in candidates]
         total = sum(weights) + math.exp(null_score - highest)
@@ -184,48 +192,93 @@ class QuestionAnswering(Task[QuestionAnsweringExample, dict[str, Any]]):
         return {**best, "no_answer_score": no_answer_score, "n_best": n_best}
 
 
-def _candidates(windows: list[tuple[Any, list[tuple[int, int]]]]) -> list[Candidate]:
-    """Return the spans of all windows in characters, best first, each once."""
+def _candidates(context: str, windows: list[tuple[Any, list[tuple[int, int]]]]) -> list[Candidate]:
+    """Return the spans of all windows in characters, best first, each once.
+
+    Tokenizers that count the space before a word to its token are trimmed of it.
+    """
     best: dict[tuple[int, int], float] = {}
     for record, offsets in windows:
         for first, last, score in zip(record.starts, record.ends, record.scores, strict=True):
-            span = offsets[first][0], offsets[last][1]
+            start, end = offsets[first][0], offsets[last][1]
+            answer = context[start:end].strip()
+            start = context.index(answer, start)
+            span = start, start + len(answer)
+            if not answer:
+                continue
             best[span] = max(float(score), best.get(span, -math.inf))
     return sorted((Candidate(*span, score) for span, score in best.items()), key=lambda c: (-c.score, c.start, c.end))
 
 
-def _feature(window: Window, example: QuestionAnsweringExample) -> Feature:
-    pairs = zip(window.sequence, window.offsets, strict=True)
-    in_context = [sequence == 1 and end > start for sequence, (start, end) in pairs]
-    targets = {}
-    if example.answers is not None:
-        first, last = _positions(window, in_context, example.answers[0]) if example.answers else (0, 0)
-        targets = {"start_positions": first, "end_positions": last}
-    return Feature(window.inputs, targets, {"context_mask": [int(inside) for inside in in_context]}, window.offsets)
+def _features(windows: list[Window], example: QuestionAnsweringExample) -> list[Feature]:
+    """Return a feature for each window of an example's context."""
+    contexts = [_context_tokens(window, example.context) for window in windows]
+    answer = example.answers[0] if example.answers else Answer("", 0)
+    touched = [_touched(window, inside, answer) for window, inside in zip(windows, contexts, strict=True)]
+    pieces = [{window.offsets[token] for token in tokens} for window, tokens in zip(windows, touched, strict=True)]
+    whole = set().union(*pieces)  # so that a window that has all of these holds all of the answer
+    features = []
+    for window, inside, tokens, held in zip(windows, contexts, touched, pieces, strict=True):
+        targets = {}
+        if example.answers is not None:
+            first, last = (tokens[0], tokens[-1]) if tokens and held == whole else (0, 0)
+            targets = {"start_positions": first, "end_positions": last}
+        mask = [int(is_context) for is_context in inside]
+        features.append(Feature(window.inputs, targets, {"context_mask": mask}, window.offsets))
+    return features
 
 
-def _positions(window: Window, in_context: list[bool], answer: Answer) -> tuple[int, int]:
-    """Return the answer's first and last token, or (0, 0) when the window does not hold all of it."""
+def _context_tokens(window: Window, context: str) -> list[bool]:
+    """Say of each token whether an answer may begin or end at it: it is of the context, and not white space alone."""
+    return [
+        sequence == 1 and bool(context[start:end].strip())
+        for sequence, (start, end) in zip(window.sequence, window.offsets, strict=True)
+    ]
+
+
+def _touched(window: Window, in_context: list[bool], answer: Answer) -> list[int]:
+    """Return the positions of the context's tokens that hold characters of the answer."""
     start, end = answer.start, answer.start + len(answer.text)
-    inside = [position for position, is_context in enumerate(in_context) if is_context]
-    if not inside or window.offsets[inside[0]][0] > start or window.offsets[inside[-1]][1] < end:
-        return 0, 0
-    touched = [p for p in inside if window.offsets[p][0] < end and window.offsets[p][1] > start]
-    return (touched[0], touched[-1]) if touched else (0, 0)
+    return [
+        position
+        for position, (inside, offset) in enumerate(zip(in_context, window.offsets, strict=True))
+        if inside and offset[0] < end and offset[1] > start
+    ]
 
 
 def _shortened(questions: list[str], tokenizer: Any, max_length: int, stride: int) -> list[str]:
-    """Cut questions that would leave the context no room beside them, and count those that were cut."""
+    """Cut questions that would leave the context no room beside them, and count those that were cut.
+
+    Raises:
+        ConfigError: if there is no room for a question and more of the context than windows share.
+    """
     room = max_length - tokenizer.num_special_tokens_to_add(pair=True) - stride
-    longest = max(room - max(room // 3, 1), 1)
+    longest = room - max(room // 3, 1)
+    if longest < 1 or stride < 0:
+        raise ConfigError(
+            f"max_length={max_length} with stride={stride} leaves no room for question and context. "
+            "Raise max_length or lower stride."
+        )
+    questions = whole_characters(questions)
     encoded = tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    shortened = []
-    for question, offsets in zip(questions, encoded["offset_mapping"], strict=True):
-        if len(offsets) > longest:
-            count(f"{{n}} questions are longer than {longest} tokens and were cut to leave the context room.")
-            question = question[: offsets[longest - 1][1]]
-        shortened.append(question)
-    return shortened
+    cut = [len(offsets) > longest for offsets in encoded["offset_mapping"]]
+    if any(cut):
+        count(f"{{n}} questions are longer than {longest} tokens and were cut to leave the context room.", sum(cut))
+    return [
+        _beginning(question, [end for _, end in offsets[:longest]], tokenizer) if is_cut else question
+        for question, offsets, is_cut in zip(questions, encoded["offset_mapping"], cut, strict=True)
+    ]
+
+
+def _beginning(question: str, ends: list[int], tokenizer: Any) -> str:
+    """Return as much of a question as has no more tokens than `ends`, which says where the first of them end.
+
+    Cut off there, the text may have more of them: where one character is several tokens, and where a word is halved.
+    """
+    for end in reversed(ends):
+        if len(tokenizer(question[:end], add_special_tokens=False, verbose=False)["input_ids"]) <= len(ends):
+            return question[:end]
+    return ""
 
 
 def _answers(value: Any, context: str) -> tuple[Answer, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +43,8 @@ class Progress(Callback):
     """A `tqdm.auto` bar with loss, score and time left; where there is no terminal, a line for each evaluation."""
 
     def __init__(self, *, disable: bool = False) -> None:
-        self.disable = True if disable else None  # None: only where the output is no terminal
+        # tqdm's None means "where the output is no terminal"; a notebook's is none, and shows the bar all the same.
+        self.disable = True if disable else False if "ipykernel" in sys.modules else None
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Open the bar."""
@@ -78,11 +81,16 @@ class HistoryFile(Callback):
         self.path = path
 
     def on_train_begin(self, trainer: Trainer) -> None:
-        """Begin a new file."""
+        """Begin a new file; that of an earlier run is kept beside it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists():
+            self.path.replace(self.path.with_name(f"{self.path.stem}.previous{self.path.suffix}"))
         self.path.write_text("")
 
     def on_log(self, trainer: Trainer, row: dict[str, Any]) -> None:
-        """Add a line."""
+        """Add a line; a score that is no number is null, since JSON has no NaN."""
+        finite = {
+            name: None if isinstance(value, float) and not isfinite(value) else value for name, value in row.items()
+        }
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(finite) + "\n")

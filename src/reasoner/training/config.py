@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
+from math import isfinite
 from typing import Any, Self
 
 from reasoner.errors import ConfigError, suggestion
@@ -73,7 +75,7 @@ class TrainingConfig:
     """Show no progress bar; there is none either when the output is no terminal and no notebook."""
 
     def __post_init__(self) -> None:
-        problems = [problem for problem in self._problems() if problem]
+        problems = self._problems()
         if problems:
             raise ConfigError(" ".join(problems))
 
@@ -97,43 +99,44 @@ class TrainingConfig:
         return asdict(self)
 
     def _problems(self) -> list[str]:
-        at_least_one = ("num_train_epochs", "per_device_train_batch_size", "per_device_eval_batch_size",
-                        "gradient_accumulation_steps", "logging_steps")  # fmt: skip
-        or_none = ("max_steps", "eval_steps", "patience", "max_length")
-        not_negative = ("weight_decay", "warmup_steps", "max_grad_norm", "min_delta")
-        checks = [
-            *((name, "an integer of at least 1", _is_count) for name in at_least_one),
-            *((name, "None or an integer of at least 1", _none_or(_is_count)) for name in or_none),
-            *(
-                (name, "a number of at least 0", lambda value: _is_number(value) and value >= 0)
-                for name in not_negative
-            ),
-            ("learning_rate", "None or a number above 0", _none_or(lambda value: _is_number(value) and value > 0)),
-            ("dropout", "None or in [0, 1)", _none_or(lambda value: _is_number(value) and 0 <= value < 1)),
-            ("validation_share", "between 0 and 1", lambda value: _is_number(value) and 0 < value < 1),
-            (
-                "stride",
-                "None or an integer of at least 0",
-                _none_or(lambda v: _is_number(v) and v >= 0 and int(v) == v),
-            ),
-            ("seed", "an integer of at least 0", lambda value: isinstance(value, int) and value >= 0),
-            ("optim", f"one of {', '.join(OPTIMIZERS)}", OPTIMIZERS.__contains__),
-            ("lr_scheduler_type", f"one of {', '.join(SCHEDULES)}", SCHEDULES.__contains__),
-        ]
         return [
             f"{name} is {getattr(self, name)!r}; it must be {wanted}."
-            for name, wanted, holds in checks
+            for names, wanted, holds in _RULES
+            for name in names.split()
             if not holds(getattr(self, name))
         ]
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _number(holds: Callable[[float], bool]) -> Callable[[Any], bool]:
+    """Return a check for finite numbers; True and False are none."""
+    return lambda value: (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value) and holds(value)
+    )
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _whole(least: int) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def _none_or(holds: Any) -> Any:
+def _none_or(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or holds(value)
+
+
+_COUNTS = "num_train_epochs per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps"
+_RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
+    (f"{_COUNTS} logging_steps", "an integer of at least 1", _whole(1)),
+    ("max_steps eval_steps patience max_length", "None or an integer of at least 1", _none_or(_whole(1))),
+    ("weight_decay warmup_steps max_grad_norm min_delta", "a number of at least 0", _number(lambda x: x >= 0)),
+    ("learning_rate", "None or a number above 0", _none_or(_number(lambda x: x > 0))),
+    ("adam_epsilon", "a number above 0", _number(lambda x: x > 0)),
+    ("adam_beta1 adam_beta2 sgd_momentum", "in [0, 1)", _number(lambda x: 0 <= x < 1)),
+    ("dropout", "None or in [0, 1)", _none_or(_number(lambda x: 0 <= x < 1))),
+    ("validation_share", "between 0 and 1", _number(lambda x: 0 < x < 1)),
+    ("stride", "None or an integer of at least 0", _none_or(_whole(0))),
+    ("seed", "an integer of at least 0", _whole(0)),
+    ("optim", f"one of {', '.join(OPTIMIZERS)}", OPTIMIZERS.__contains__),
+    ("lr_scheduler_type", f"one of {', '.join(SCHEDULES)}", SCHEDULES.__contains__),
+    ("evaluate_before use_cpu disable_tqdm", "True or False", lambda value: isinstance(value, bool)),
+    ("bf16", "None, True or False", _none_or(lambda value: isinstance(value, bool))),
+)
+"""Settings, what they must be, and how that is seen: every setting has its rule."""

@@ -92,6 +92,7 @@ class Trainer:
         self.history = History()
         self.step, self.epoch = 0, 0
         self._losses: list[LossSum] = []
+        self._learning_rate = 0.0
         self._best: list[Tensor] | None = None
         self._evaluated_at = -1
 
@@ -128,6 +129,7 @@ class Trainer:
 
     def train_epoch(self) -> None:
         """Run the steps of one epoch."""
+        self.model.train()
         iterator = iter(self.batches)
         while not self.done and (group := list(islice(iterator, self.config.gradient_accumulation_steps))):
             started = time.perf_counter()
@@ -141,11 +143,13 @@ class Trainer:
 
     def train_step(self, group: Sequence[Any]) -> None:
         """Make one optimiser step on the batches of `group`, as if they were one batch."""
-        self.model.train()
+        if not self.model.training:  # since the last step, an evaluation or a callback turned dropout off
+            self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         losses = [self.backward(batch.to(self.device)) for batch in group]
         loss = LossSum(sum_of([item.total for item in losses]), sum_of([item.count for item in losses]))
         self.scale_gradients(loss.count)
+        self._learning_rate = float(self.schedule.get_last_lr()[0])
         self.optimizer.step()
         self.schedule.step()
         self.step += 1
@@ -158,7 +162,8 @@ class Trainer:
             loss: LossSum = self.model.loss(self.model(batch), batch)  # type: ignore[operator]
         loss.total.backward()  # type: ignore[no-untyped-call]
         self.history.tokens += batch.tokens
-        return LossSum(loss.total.detach(), loss.count.detach())
+        total = loss.total.detach()
+        return LossSum(total, loss.count.detach().to(total))  # a head may count in integers
 
     def scale_gradients(self, count: Tensor) -> None:
         """Divide the summed gradients by what they are over, and clip their norm, in one pass."""
@@ -177,8 +182,10 @@ class Trainer:
         """
         if not self._losses:
             return
+        started = time.perf_counter()
         totals = torch.stack([loss.total for loss in self._losses]).tolist()
         counts = torch.stack([loss.count for loss in self._losses]).tolist()
+        self.history.seconds += time.perf_counter() - started  # a CUDA device finishes the steps only here
         first_step = self.step - len(totals) + 1
         self._losses = []
         for offset, total in enumerate(totals):
@@ -187,9 +194,7 @@ class Trainer:
                     f"The loss of step {first_step + offset} is {total}. Lower the learning rate "
                     f"({self.config.learning_rate:g}) or look at the data; the best weights so far are kept."
                 )
-        self._log(
-            "train", {"loss": sum(totals) / max(sum(counts), 1e-12), "learning_rate": self.schedule.get_last_lr()[0]}
-        )
+        self._log("train", {"loss": sum(totals) / max(sum(counts), 1e-12), "learning_rate": self._learning_rate})
 
     def evaluate_now(self) -> None:
         """Score the model, keep its weights if they are the best, and see whether to stop."""
@@ -206,16 +211,20 @@ class Trainer:
         self._call("on_evaluate", metrics)
         if better:
             self.history.best_step = self.step
-            self._best = [weight.detach().to("cpu", copy=True) for weight in self.weights]
+            self._best = [tensor.detach().to("cpu", copy=True) for tensor in self._learned()]
             self._call("on_best")
         self.history.stopped_early = self.stopping.should_stop and self.step < self.total_steps
 
     def _restore_best(self) -> None:
-        if self._best is not None and self.history.best_step != self.step:
+        if self._best is not None:
             with torch.no_grad():
-                for weight, best in zip(self.weights, self._best, strict=True):
-                    weight.copy_(best)
+                for tensor, best in zip(self._learned(), self._best, strict=True):
+                    tensor.copy_(best)
         self._best = None
+
+    def _learned(self) -> list[Tensor]:
+        """Return all that training changes: the trainable weights, and buffers such as a batch norm's statistics."""
+        return [*self.weights, *self.model.buffers()]
 
     def _log(self, split: str, values: dict[str, Any]) -> None:
         row = {"step": self.step, "epoch": self.step / self.steps_per_epoch, "split": split, **values}
