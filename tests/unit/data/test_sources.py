@@ -147,7 +147,9 @@ def test_the_problems_of_all_splits_are_raised_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("empty", ["a.jsonl", "a.json", "a.csv", "a.tsv", "a.conll", "a.txt", "a"])
 def test_empty_files(tmp_path: Path, empty: str) -> None:
-    with pytest.raises(DataError, match=r"^train: holds no rows\. Give it at least one, or leave the split out\.$"):
+    with pytest.raises(
+        DataError, match=r"^train \(a.*\): holds no rows\. Give it at least one, or leave the split out\.$"
+    ):
         read_splits(write(tmp_path / empty, ""))
 
 
