@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf, isfinite
+from typing import Any
 
 from reasoner.errors import ConfigError, LabelError, Problem, raise_if_any, suggestion
 
@@ -118,6 +119,23 @@ def resolve_weights(
         if not (isinstance(weight, (int, float)) and 0 < weight < inf):
             raise ConfigError(f"class_weights gives '{name}' the weight {weight!r}. Give a number above 0.")
     return {label: float(weights.get(label, 1.0)) for label in labels}
+
+
+def loss_arguments(
+    labels: Sequence[str], class_weights: str | Mapping[str, float] | None, label_smoothing: float
+) -> dict[str, Any]:
+    """Return a head's arguments for weights (resolved, in the labels' order) and smoothing, those that are set."""
+    arguments: dict[str, Any] = {}
+    if isinstance(class_weights, Mapping):
+        arguments["class_weights"] = [class_weights[label] for label in labels]
+    if label_smoothing:
+        arguments["label_smoothing"] = label_smoothing
+    return arguments
+
+
+def label_config(labels: Sequence[str]) -> dict[str, Any]:
+    """Return the label names as `config.json` has them, both ways."""
+    return {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
 
 
 def _by_value(name: str) -> tuple[int, float, str, str]:

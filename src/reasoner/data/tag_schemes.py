@@ -26,6 +26,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from reasoner.errors import ConfigError, LabelError, suggestion
+from reasoner.notices import say
 
 OUTSIDE = "O"
 _TAG = re.compile(r"([BIESLUM])-(\S.*)", re.DOTALL)
@@ -90,6 +91,18 @@ def detect_scheme(sequences: Iterable[Sequence[str]]) -> str:
         f"The tags' prefixes {', '.join(sorted(prefixes))} belong to no one scheme. "
         f"Known: {', '.join(SCHEMES)}; write all tags in one of them."
     )
+
+
+def recognised_scheme(sequences: Iterable[Sequence[str | None]]) -> str:
+    """Return the scheme of all tags (None: a word that is not scored), and say what is converted and repaired."""
+    named = [[tag for tag in tags if tag is not None] for tags in sequences]
+    scheme = detect_scheme(named)
+    if scheme != "IOB2":
+        say(f"The tags follow the scheme {scheme}; they were converted to IOB2.")
+    repaired = sum(len(ill_formed(tags, scheme)) for tags in named)
+    if repaired:
+        say(f"{repaired} tags are ill-formed in {scheme} (such as I-X after O); each was read as conlleval does.")
+    return scheme
 
 
 def to_iob2(tags: Sequence[str], scheme: str) -> list[str]:

@@ -12,8 +12,10 @@ from reasoner.data.features import Feature
 from reasoner.data.labels import (
     Label,
     check_label_smoothing,
+    label_config,
     label_name,
     learn_labels,
+    loss_arguments,
     ordered_as,
     resolve_weights,
     unknown_labels,
@@ -192,24 +194,15 @@ class Classification(Task[Any, dict[str, Any]]):
 
     def head_arguments(self) -> dict[str, Any]:
         """Return the problem type, and weights and smoothing where they are set."""
-        arguments: dict[str, Any] = {"problem_type": KINDS[self.kind or "single"]}
-        if isinstance(self.class_weights, Mapping):
-            arguments["class_weights"] = [self.class_weights[label] for label in self.labels]
-        if self.label_smoothing:
-            arguments["label_smoothing"] = self.label_smoothing
-        return arguments
+        weights_and_smoothing = loss_arguments(self.labels, self.class_weights, self.label_smoothing)
+        return {"problem_type": KINDS[self.kind or "single"], **weights_and_smoothing}
 
     def model_config(self) -> dict[str, Any]:
         """Return the label names, or that there is one output without a name."""
         problem_type = KINDS[self.kind or "single"]
         if self.kind == "number":
             return {"problem_type": problem_type, "num_labels": 1}
-        names = dict(enumerate(self.labels))
-        return {
-            "problem_type": problem_type,
-            "id2label": names,
-            "label2id": {name: index for index, name in names.items()},
-        }
+        return {"problem_type": problem_type, **label_config(self.labels)}
 
     def matched_to(self, config: PreTrainedConfig) -> Self:
         """Return the task with its labels in the model's order, when the model has the same labels."""

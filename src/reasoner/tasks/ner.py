@@ -16,8 +16,16 @@ from reasoner.data.alignment import (
 )
 from reasoner.data.examples import Example, RowDroppedError, RowError, column, text_column
 from reasoner.data.features import Feature
-from reasoner.data.labels import check_label_smoothing, learn_labels, ordered_as, resolve_weights, unknown_labels
-from reasoner.data.tag_schemes import detect_scheme, ill_formed, is_tag, malformed, to_iob2
+from reasoner.data.labels import (
+    check_label_smoothing,
+    label_config,
+    learn_labels,
+    loss_arguments,
+    ordered_as,
+    resolve_weights,
+    unknown_labels,
+)
+from reasoner.data.tag_schemes import is_tag, malformed, recognised_scheme, to_iob2, write_spans
 from reasoner.data.windows import Window, owners, tokenize_in_windows
 from reasoner.errors import DataError, LabelError, Problem, raise_if_any
 from reasoner.losses import IGNORED
@@ -160,7 +168,7 @@ class NER(Task[NERExample, list[dict[str, Any]]]):
         check_label_smoothing(task.label_smoothing)
         raise_if_any(problem for examples in splits.values() for problem in task._number_problems(examples))
         if task.scheme is None:
-            task = replace(task, scheme=_recognised([task._names(e) for part in splits.values() for e in part]))
+            task = replace(task, scheme=recognised_scheme([task._names(e) for part in splits.values() for e in part]))
         raise_if_any(problem for examples in splits.values() for problem in task._scheme_problems(examples))
         located = {split: task._types(examples) for split, examples in splits.items()}
         types_given = list(dict.fromkeys(label[2:] for label in task.labels if label != "O"))
@@ -231,7 +239,8 @@ class NER(Task[NERExample, list[dict[str, Any]]]):
         """Return entity-level precision, recall and F1 (micro, macro, weighted, by type) and the table by tag."""
         gold, predicted = [], []
         for entities, example in zip(predictions, examples, strict=True):
-            tags = _tags(entities, len(example.tokens))
+            found = [(entity["start_word"], entity["end_word"], entity["entity_group"]) for entity in entities]
+            tags = write_spans(found, len(example.tokens))
             pairs = [(g, p) for g, p in zip(self.gold_tags(example), tags, strict=True) if g is not None]
             gold.append([pair[0] for pair in pairs])
             predicted.append([pair[1] for pair in pairs])
@@ -244,17 +253,11 @@ class NER(Task[NERExample, list[dict[str, Any]]]):
 
     def head_arguments(self) -> dict[str, Any]:
         """Return weights and smoothing where they are set."""
-        arguments: dict[str, Any] = {}
-        if isinstance(self.class_weights, Mapping):
-            arguments["class_weights"] = [self.class_weights[label] for label in self.labels]
-        if self.label_smoothing:
-            arguments["label_smoothing"] = self.label_smoothing
-        return arguments
+        return loss_arguments(self.labels, self.class_weights, self.label_smoothing)
 
     def model_config(self) -> dict[str, Any]:
         """Return the tags by number and the numbers by tag."""
-        names = dict(enumerate(self.labels))
-        return {"id2label": names, "label2id": {name: index for index, name in names.items()}}
+        return label_config(self.labels)
 
     def matched_to(self, config: PreTrainedConfig) -> Self:
         """Return the task with its tags in the model's order, when the model has the same tags."""
@@ -340,18 +343,6 @@ class NER(Task[NERExample, list[dict[str, Any]]]):
         return problems
 
 
-def _recognised(sequences: Iterable[Sequence[str | None]]) -> str:
-    """Return the scheme of all tags, and say what will be converted and repaired."""
-    named = [[tag for tag in tags if tag is not None] for tags in sequences]
-    scheme = detect_scheme(named)
-    if scheme != "IOB2":
-        say(f"The tags follow the scheme {scheme}; they were converted to IOB2.")
-    repaired = sum(len(ill_formed(tags, scheme)) for tags in named)
-    if repaired:
-        say(f"{repaired} tags are ill-formed in {scheme} (such as I-X after O); each was read as conlleval does.")
-    return scheme
-
-
 def _entity(entity: Any) -> tuple[int, int, str]:
     """Return start, end and type of an entity as files have it."""
     try:
@@ -382,15 +373,6 @@ def _entities(example: NERExample, tags: Sequence[str], probabilities: Sequence[
             }
         )
     return entities
-
-
-def _tags(entities: Iterable[Mapping[str, Any]], length: int) -> list[str]:
-    """Write entities as IOB2 tags."""
-    tags = ["O"] * length
-    for entity in entities:
-        first, end, name = entity["start_word"], entity["end_word"], entity["entity_group"]
-        tags[first:end] = [f"B-{name}", *[f"I-{name}"] * (end - first - 1)]
-    return tags
 
 
 def _check_words(words: Sequence[Any]) -> None:
