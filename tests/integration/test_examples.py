@@ -1,0 +1,72 @@
+"""Do the example scripts run as their first lines say, on generated data and on files?"""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+import reasoner
+from tiny import build_tiny
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Run a script in an empty folder with a tiny model, and return what it printed."""
+    model = build_tiny("bert", tmp_path / "tiny", max_length=384)
+
+    def run(script: str, *arguments: str) -> str:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [script, "--model", str(model), "--output", "out", *arguments])
+        runpy.run_path(str(EXAMPLES / script), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_ner_conll_on_files(run, tmp_path: Path):
+    for split, rows in reasoner.synthetic.ner_pack(train=24, validation=8, test=8).items():
+        sentences = ["\n".join(map("\t".join, zip(row["tokens"], row["ner_tags"], strict=True))) for row in rows]
+        (tmp_path / f"{split}.conll").write_text("\n\n".join(sentences) + "\n")
+    files = [part for split in ("train", "validation", "test") for part in (f"--{split}", f"{split}.conll")]
+    assert "train 24, validation 8, test 8" in run("ner_conll.py", *files)
+    assert reasoner.load(tmp_path / "out").metrics["test"]["support"] > 0
+
+
+def test_nli_on_files(run, tmp_path: Path):
+    for split, rows in reasoner.synthetic.nli_pack(train=24, validation=9, test=9).items():
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files = [part for split in ("train", "validation", "test") for part in (f"--{split}", f"{split}.jsonl")]
+    printed = run("nli.py", *files, "--seed", "3")
+    assert "train 24, validation 9, test 9" in printed
+    assert "Two dogs are running across a field. -> Some animals are outdoors." in printed
+    assert reasoner.load(tmp_path / "out").run.config["seed"] == 3
+
+
+def test_qa_cuts_a_squad_file_by_article(run, tmp_path: Path):
+    rows = reasoner.synthetic.qa_pack(train=40, validation=2, test=2)["train"]
+    articles = [
+        {"title": f"article {number}", "paragraphs": [_paragraph(row) for row in rows[number * 8 : number * 8 + 8]]}
+        for number in range(5)
+    ]
+    (tmp_path / "squad.json").write_text(json.dumps({"version": "v2.0", "data": articles}))
+    cut = ("--squad", "squad.json", "--train-articles", "3", "--test-articles", "1")
+    printed = run("qa.py", *cut)
+    assert "train 24, validation 8, test 8" in printed
+    assert "Who built the lighthouse?" in printed
+
+
+def _paragraph(row: dict) -> dict:
+    answers = zip(row["answers"]["text"], row["answers"]["answer_start"], strict=True)
+    question = {
+        "id": row["id"],
+        "question": row["question"],
+        "answers": [{"text": text, "answer_start": start} for text, start in answers],
+        "is_impossible": not row["answers"]["text"],
+    }
+    return {"context": row["context"], "qas": [question]}
