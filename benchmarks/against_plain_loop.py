@@ -29,8 +29,8 @@ SHOWN = {
 PLAIN_NAMES = {
     "exact": "exact_match",
     "HasAns_exact": "has_answer_exact_match",
-    "HasAns_F1": "has_answer_f1",
-    "NoAns_F1": "no_answer_f1",
+    "HasAns_f1": "has_answer_f1",
+    "NoAns_f1": "no_answer_f1",
 }
 
 
