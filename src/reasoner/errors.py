@@ -66,13 +66,16 @@ def raise_if_any(problems: Iterable[Problem]) -> None:
         raise (LabelError if all(problem.about_labels for problem in problems) else DataError)(problems)
 
 
+def near_name(name: object, known: Iterable[object]) -> str:
+    """Return `Did you mean 'x'?` for the nearest known name, or nothing when none is near."""
+    near = get_close_matches(str(name), [str(item) for item in known], n=1)
+    return f"Did you mean '{near[0]}'?" if near else ""
+
+
 def suggestion(name: object, known: Iterable[object]) -> str:
     """Return `Did you mean 'x'?` for the nearest known name, or a list of the known names when none is near."""
     names = [str(item) for item in known]
-    near = get_close_matches(str(name), names, n=1, cutoff=0.6)
-    if near:
-        return f"Did you mean '{near[0]}'?"
-    return "Known: " + ", ".join(sorted(names)) + "." if names else "None is known."
+    return near_name(name, names) or ("Known: " + ", ".join(sorted(names)) + "." if names else "None is known.")
 
 
 def _listing(problems: tuple[Problem, ...]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Self
 
@@ -72,7 +73,7 @@ class TaskModel(nn.Module):
             ConfigError: if the model cannot be loaded, or its architecture has no such head.
         """
         given = read_config(source)
-        config = read_config(source)
+        config = deepcopy(given)
         config.update({**task.model_config(), **_dropout_settings(config, dropout)})
         head = task.build_head(config)
         auto_class = auto_model(head.auto_class or "AutoModel")
@@ -143,8 +144,6 @@ def read_config(source: Any) -> Any:
     Raises:
         ConfigError: if there is no such model, or it asks for code of its own to be run.
     """
-    from copy import deepcopy
-
     from transformers import AutoConfig, PreTrainedModel
 
     if not isinstance(source, (str, Path, PreTrainedModel)):

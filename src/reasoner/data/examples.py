@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self, TypeVar
 
 from reasoner.data.rows import Row
-from reasoner.errors import Problem, raise_if_any, suggestion
+from reasoner.errors import Problem, near_name, raise_if_any
 from reasoner.notices import count, counting
 
 NO_GOLD = (-1, "-1", "-", None, "")
@@ -118,9 +117,8 @@ def column(columns: Mapping[str, Any], name: str, example: type[Example], defaul
     here = [str(key) for key in columns if key is not None]
     if not here:
         raise MissingColumnError(f"column '{name}' is missing", f"The row has no columns at all. Give it '{name}'.")
-    near = suggestion(name, here) if get_close_matches(name, here) else ""
-    remedy = f"The columns are: {', '.join(here)}. Name yours with columns={{'{name}': 'your column'}}. {near}"
-    raise MissingColumnError(f"column '{name}' is missing", remedy.strip())
+    remedy = f"The columns are: {', '.join(here)}. Name yours with columns={{'{name}': 'your column'}}."
+    raise MissingColumnError(f"column '{name}' is missing", f"{remedy} {near_name(name, here)}".strip())
 
 
 def text_column(columns: Mapping[str, Any], name: str, example: type[Example], default: Any = MISSING) -> Any:

@@ -6,7 +6,6 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from reasoner.data.formats.choose import DATA_EXTENSIONS, read_file
 from reasoner.data.formats.folder import ALIASES, SPLITS, find_splits
 from reasoner.data.formats.memory import read_memory
 from reasoner.data.rows import Row
-from reasoner.errors import ConfigError, DataError, Problem, raise_if_any, suggestion
+from reasoner.errors import ConfigError, DataError, Problem, near_name, raise_if_any, suggestion
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
 
@@ -174,11 +173,10 @@ def _rename(rows: list[Row], columns: Mapping[str, Any], source: str) -> list[Ro
 
 
 def _missing(ours: str, theirs: object, there: list[str], source: str) -> Problem:
-    near = get_close_matches(str(theirs), there, n=1)
     return Problem(
         source,
         f"has no column {theirs!r} to read as '{ours}'; its columns are {', '.join(there)}",
-        f"Did you mean '{near[0]}'?" if near else "Name one of them.",
+        near_name(theirs, there) or "Name one of them.",
     )
 
 
