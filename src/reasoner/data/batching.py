@@ -23,10 +23,6 @@ class Batches:
     pool's batches are permuted again: so a batch holds sequences of like length, and little of it is padding. Not
     shuffled: in order of length over everything, longest first, so that a batch too large for the memory shows at once.
 
-    A loss that is a mean over the tokens of a step weighs a token more in a batch of short rows than plain shuffling
-    would (WNUT-17, 16 rows a batch: 2.7 times in rows of less than 8 words, 0.8 times above 24). Losses that count rows
-    are not touched.
-
     Args:
         features: one list of features an example.
         batch_size: features a batch; with `keep_together`, examples a batch.

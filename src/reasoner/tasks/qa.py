@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
@@ -11,7 +12,8 @@ from reasoner.data.examples import Example, RowError, column, text_column
 from reasoner.data.features import Feature
 from reasoner.data.windows import Window, tokenize_in_windows, whole_characters
 from reasoner.errors import ConfigError, DataError
-from reasoner.metrics import answer_scores, best_no_answer_threshold
+from reasoner.metrics import answer_scores, best_no_answer_threshold, paired_bootstrap
+from reasoner.metrics.counting import answer_counts, answer_f1_from_sums
 from reasoner.notices import count, say
 from reasoner.tasks.base import Splits, Task
 
@@ -79,7 +81,7 @@ class QuestionAnswering(Task[QuestionAnsweringExample, dict[str, Any]]):
 
     no_answer_threshold: float | None = None
     """A question is left unanswered when its `no_answer_score` is above this; None: it is always answered. Learned:
-    0.5 when training has unanswerable questions, then the best one on the validation split."""
+    0.5 when training has unanswerable questions, then the best one on the validation split if it is surely better."""
     max_answer_tokens: int = 30
     """No longer answer is given."""
     n_best: int = 5
@@ -123,7 +125,10 @@ class QuestionAnswering(Task[QuestionAnsweringExample, dict[str, Any]]):
     def encode(
         self, examples: Sequence[QuestionAnsweringExample], tokenizer: Any, *, max_length: int, stride: int
     ) -> list[list[Feature]]:
-        """Return one feature a window of the context, each with the whole question before it."""
+        """Return one feature a window of the context, each with the whole question before it.
+
+        Of several gold answers the one that most people gave is learned; all of them count in `score`.
+        """
         if not examples:
             return []
         questions = _shortened([e.question.strip() for e in examples], tokenizer, max_length, stride)
@@ -162,16 +167,29 @@ class QuestionAnswering(Task[QuestionAnsweringExample, dict[str, Any]]):
         return scores
 
     def tuned(self, predictions: Sequence[dict[str, Any]], examples: Sequence[QuestionAnsweringExample]) -> Self:
-        """Return the task with the no-answer threshold that gives the best F1 on these predictions."""
-        if self.no_answer_threshold is None:
+        """Return the task with the no-answer threshold that gives the best F1 on these predictions.
+
+        The threshold is moved only where the gain is more than chance: the 95% interval of the paired bootstrap is
+        above 0. The best of all thresholds on a few hundred questions is otherwise one that happens to suit them.
+        """
+        if self.no_answer_threshold is None or len(predictions) < 2:
             return self
-        best = best_no_answer_threshold(
-            [[answer.text for answer in example.answers or ()] for example in examples],
-            [p["n_best"][0]["answer"] if p["n_best"] else "" for p in predictions],
-            [prediction["no_answer_score"] for prediction in predictions],
+        gold = [[answer.text for answer in example.answers or ()] for example in examples]
+        spans = [p["n_best"][0]["answer"] if p["n_best"] else "" for p in predictions]
+        scores = [prediction["no_answer_score"] for prediction in predictions]
+        best = best_no_answer_threshold(gold, spans, scores)["threshold"]
+        before, after = (
+            answer_counts(gold, ["" if score > threshold else span for span, score in zip(spans, scores, strict=True)])
+            for threshold in (self.no_answer_threshold, best)
         )
-        say(f"No-answer threshold: {best['threshold']:.4f}, the best on the validation split (F1 {best['f1']:.4f}).")
-        return replace(self, no_answer_threshold=best["threshold"])
+        gain = paired_bootstrap(answer_f1_from_sums, before, after)
+        found = f"{best:.4f} is the best on the validation split: F1 {gain.difference:+.4f}, 95% interval "
+        found += f"{gain.lower:+.4f} to {gain.upper:+.4f}"
+        if gain.lower <= 0:
+            say(f"The no-answer threshold stays at {self.no_answer_threshold:g}: {found}, which may be chance.")
+            return self
+        say(f"The no-answer threshold moves from {self.no_answer_threshold:g}: {found}.")
+        return replace(self, no_answer_threshold=best)
 
     def _prediction(self, context: str, windows: list[tuple[Any, list[tuple[int, int]]]]) -> dict[str, Any]:
         null_score = min(record.null_score for record, _ in windows)
@@ -213,7 +231,7 @@ def _candidates(context: str, windows: list[tuple[Any, list[tuple[int, int]]]]) 
 def _features(windows: list[Window], example: QuestionAnsweringExample) -> list[Feature]:
     """Return a feature for each window of an example's context."""
     contexts = [_context_tokens(window, example.context) for window in windows]
-    answer = example.answers[0] if example.answers else Answer("", 0)
+    answer = Counter(example.answers).most_common(1)[0][0] if example.answers else Answer("", 0)  # ties: the first
     touched = [_touched(window, inside, answer) for window, inside in zip(windows, contexts, strict=True)]
     pieces = [{window.offsets[token] for token in tokens} for window, tokens in zip(windows, touched, strict=True)]
     whole = set().union(*pieces)  # so that a window that has all of these holds all of the answer

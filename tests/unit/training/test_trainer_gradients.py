@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from copy import deepcopy
+from types import SimpleNamespace
 
 import numpy
 import pytest
@@ -12,6 +13,7 @@ from torch.nn import functional
 from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
 from reasoner.evaluation import Encoded
+from reasoner.losses import LossSum
 from reasoner.tasks.classification import Classification
 from reasoner.tasks.multiple_choice import MultipleChoice
 from reasoner.tasks.ner import NER
@@ -145,7 +147,7 @@ def by_hand(network, batches, loss_of, *, steps, seed, rate, accumulation, cosin
     make = get_cosine_schedule_with_warmup if cosine else get_linear_schedule_with_warmup
     schedule = make(optimizer, warmup, steps)
     network.train()
-    step, epoch = 0, 0
+    step, epoch, seen = 0, 0, 0
     while step < steps:
         batches.epoch = epoch
         listed = list(batches)
@@ -153,10 +155,11 @@ def by_hand(network, batches, loss_of, *, steps, seed, rate, accumulation, cosin
             if step == steps:
                 break
             group = listed[start : start + accumulation]
-            labels = sum(int((batch.targets["labels"] != -100).sum()) for batch in group)
+            seen += sum(int((batch.targets["labels"] != -100).sum()) for batch in group)
+            mean_labels = seen / (step + 1)  # of the steps so far
             optimizer.zero_grad()
             for batch in group:
-                (loss_of(network(**batch.inputs).logits, batch.targets["labels"]) / labels).backward()
+                (loss_of(network(**batch.inputs).logits, batch.targets["labels"]) / mean_labels).backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 0.5)
             optimizer.step()
             schedule.step()
@@ -190,6 +193,43 @@ def test_a_whole_run_is_that_of_a_loop_by_hand(prepare, name, cosine, dtype, tol
     trained = model.network.state_dict()
     assert_equal(trained, network.state_dict(), tolerance)
     assert max(float((trained[name] - start[name]).abs().max()) for name in start) > 1e-3
+
+
+def test_a_token_weighs_the_same_in_a_batch_of_short_rows_as_in_one_of_long_rows():
+    """One weight, SGD, loss = weight x rows: each step moves it by the rows over the mean rows of the steps so far."""
+
+    class Weight(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(()))
+
+        def forward(self, batch):
+            return self.weight
+
+        def loss(self, outputs, batch):
+            return LossSum(outputs * batch.rows, torch.tensor(batch.rows))
+
+    class Sized:
+        epoch = 0
+
+        def __len__(self):
+            return 3
+
+        def __iter__(self):
+            for rows in (10.0, 30.0, 5.0):
+                batch = SimpleNamespace(rows=rows, tokens=int(rows))
+                batch.to = lambda device, batch=batch: batch
+                yield batch
+
+    config = TrainingConfig(
+        use_cpu=True, bf16=False, optim="sgd", sgd_momentum=0.0, learning_rate=1.0, warmup_steps=0,
+        lr_scheduler_type="constant", weight_decay=0.0, max_grad_norm=0, max_steps=3, logging_steps=3,
+    )  # fmt: skip
+    model = Weight()
+    history = Trainer(model, Sized(), config=config).train()
+    assert model.weight.item() == pytest.approx(-(10 / 10 + 30 / 20 + 5 / 15))
+    total = 0 * 10 - 1 * 30 - 2.5 * 5
+    assert history.rows[-1]["loss"] == pytest.approx(total / 45)
 
 
 def trained_weights(prepare, seed):
