@@ -53,6 +53,12 @@ class Example:
         raise NotImplementedError
 
     @property
+    def texts(self) -> dict[str, str]:
+        """The texts that the model reads, by name."""
+        named = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in ("where", "label")}
+        return {name: value for name, value in named.items() if isinstance(value, str)}
+
+    @property
     def group(self) -> Hashable:
         """What examples share that must not stand on both sides of a split."""
         return tuple(getattr(self, item.name) for item in fields(self) if item.compare)

@@ -8,8 +8,8 @@ Each `..._counts` function returns such an array; each `..._from_sums` function 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Collection, Hashable, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +20,15 @@ from reasoner.metrics.checks import check_same_length
 from reasoner.metrics.chunking import Span
 
 Floats: TypeAlias = NDArray[np.float64]
+
+
+class RowCounts(NamedTuple):
+    """A score as a function of sums over rows: `statistic(counts.sum(axis=0))` is the score of all rows."""
+
+    statistic: Callable[[Floats], Floats]
+    """One of the `..._from_sums` functions."""
+    counts: Floats
+    """What one of the `..._counts` functions returned, (rows, counts)."""
 
 
 def as_right(values: ArrayLike, *, name: str) -> NDArray[np.bool_]:

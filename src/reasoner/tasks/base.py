@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
     from reasoner.heads.base import TaskHead
+    from reasoner.metrics.counting import RowCounts
 
 ExampleT = TypeVar("ExampleT", bound=Example)
 PredictionT = TypeVar("PredictionT")
@@ -95,6 +96,24 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     def problems(self, examples: Sequence[ExampleT]) -> list[Problem]:
         """Return what is wrong with further data, such as labels that this task does not know."""
         return []
+
+    # What follows lets the library doubt a score. A task that leaves one out goes without what is built on it.
+
+    def gold_names(self, example: ExampleT) -> tuple[str, ...]:
+        """Return what is gold in a row, by name: its label or labels, the types of its entities; empty: nothing is."""
+        return ()
+
+    def primary_counts(self, predictions: Sequence[PredictionT], examples: Sequence[ExampleT]) -> RowCounts | None:
+        """Return the primary metric as a function of sums over rows, for its interval; None: it has none."""
+        return None
+
+    def rows_right(self, predictions: Sequence[PredictionT], examples: Sequence[ExampleT]) -> list[bool] | None:
+        """Return for each row whether all of it is right; None: rows are not right or wrong."""
+        return None
+
+    def confidence(self, prediction: PredictionT) -> float | None:
+        """Return the probability that the model gives to a prediction as a whole; None: it gives none."""
+        return None
 
     @property
     def num_outputs(self) -> int:

@@ -23,6 +23,15 @@ from reasoner.data.labels import (
 from reasoner.data.windows import tokenize
 from reasoner.errors import ConfigError, DataError, Problem, raise_if_any, suggestion
 from reasoner.metrics import classification_scores, multilabel_scores, regression_scores
+from reasoner.metrics.counting import (
+    RowCounts,
+    f1_from_sums,
+    label_counts,
+    macro_f1_from_sums,
+    pearson_counts,
+    pearson_from_sums,
+    set_counts,
+)
 from reasoner.notices import count, say
 from reasoner.tasks.base import Splits, Task
 
@@ -69,6 +78,12 @@ class ClassificationExample(Example):
         else:
             label = label_column(columns, cls)
         return cls(text=text_column(columns, "text", cls), text_pair=pair, label=label, where=where)
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The text, or both texts."""
+        pair = {} if self.text_pair is None else {"text_pair": self.text_pair}
+        return {"text": self.text, **pair}
 
     @property
     def first(self) -> str:
@@ -186,6 +201,38 @@ class Classification(Task[Any, dict[str, Any]]):
             return dict(multilabel_scores(gold, [set(p["labels"]) for p in predictions], labels=list(self.labels)))
         names = [self._name(example.label) for example in examples]
         return dict(classification_scores(names, [p["label"] for p in predictions], labels=list(self.labels)))
+
+    def gold_names(self, example: Any) -> tuple[str, ...]:
+        """Return the label, or the labels; a number has no name."""
+        if self.kind == "number" or example.label is None:
+            return ()
+        return tuple(self._name(label) for label in _as_tuple(example.label))
+
+    def primary_counts(self, predictions: Sequence[dict[str, Any]], examples: Sequence[Any]) -> RowCounts | None:
+        """Return macro F1, micro F1 or Pearson's correlation as a function of sums."""
+        if self.kind == "number":
+            gold = [float(example.label) for example in examples]
+            return RowCounts(pearson_from_sums, pearson_counts(gold, [p["value"] for p in predictions]))
+        names = [self.gold_names(example) for example in examples]
+        if self.kind == "multi":
+            return RowCounts(f1_from_sums, set_counts(names, [p["labels"] for p in predictions]))
+        guesses = [prediction["label"] for prediction in predictions]
+        return RowCounts(macro_f1_from_sums, label_counts([name for (name,) in names], guesses))
+
+    def rows_right(self, predictions: Sequence[dict[str, Any]], examples: Sequence[Any]) -> list[bool] | None:
+        """Return whether the label, or the whole set of labels, is right."""
+        if self.kind == "number":
+            return None
+        found = [set(p["labels"]) if self.kind == "multi" else {p["label"]} for p in predictions]
+        return [set(self.gold_names(e)) == labels for e, labels in zip(examples, found, strict=True)]
+
+    def confidence(self, prediction: dict[str, Any]) -> float | None:
+        """Return the probability of the label; of several the least sure yes or no; a number has none."""
+        if self.kind == "number":
+            return None
+        if self.kind == "multi":
+            return float(min(max(score, 1 - score) for score in prediction["scores"].values()))
+        return float(prediction["score"])
 
     @property
     def num_outputs(self) -> int:

@@ -12,6 +12,7 @@ from reasoner.data.examples import Example, RowError, column, label_column, text
 from reasoner.data.features import Feature
 from reasoner.data.windows import tokenize
 from reasoner.errors import DataError
+from reasoner.metrics.counting import RowCounts, mean_counts, mean_from_sums
 from reasoner.notices import count
 from reasoner.tasks.base import Task
 
@@ -48,6 +49,12 @@ class MultipleChoiceExample(Example):
             label=_index(label_column(columns, cls), choices, names),
             where=where,
         )
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """Context, question, and the choices, one a line."""
+        context = {} if self.context is None else {"context": self.context}
+        return {**context, "question": self.question, "choices": "\n".join(self.choices)}
 
     @property
     def group(self) -> tuple[str, str]:
@@ -125,6 +132,26 @@ class MultipleChoice(Task[MultipleChoiceExample, dict[str, Any]]):
         right = sum(p["choice"] == example.label for p, example in zip(predictions, examples, strict=True))
         chance = sum(1 / len(example.choices) for example in examples)
         return {"accuracy": right / len(examples), "chance_accuracy": chance / len(examples)}
+
+    def gold_names(self, example: MultipleChoiceExample) -> tuple[str, ...]:
+        """Return the position of the right choice, counted from 1."""
+        return () if example.label is None else (f"choice {example.label + 1}",)
+
+    def primary_counts(
+        self, predictions: Sequence[dict[str, Any]], examples: Sequence[MultipleChoiceExample]
+    ) -> RowCounts | None:
+        """Return accuracy as a mean over questions."""
+        return RowCounts(mean_from_sums, mean_counts(self.rows_right(predictions, examples) or []))
+
+    def rows_right(
+        self, predictions: Sequence[dict[str, Any]], examples: Sequence[MultipleChoiceExample]
+    ) -> list[bool] | None:
+        """Return whether the right choice was taken."""
+        return [p["choice"] == example.label for p, example in zip(predictions, examples, strict=True)]
+
+    def confidence(self, prediction: dict[str, Any]) -> float | None:
+        """Return the probability of the choice that was taken."""
+        return float(prediction["scores"][prediction["choice"]])
 
 
 def _choices(value: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -11,9 +11,9 @@ from reasoner.data.alignment import (
     ends_of_words,
     join_words,
     split_words,
-    words_of_characters,
     words_of_tokens,
 )
+from reasoner.data.entities import tags_of_entities
 from reasoner.data.examples import Example, RowDroppedError, RowError, column, text_column
 from reasoner.data.features import Feature
 from reasoner.data.labels import (
@@ -25,12 +25,13 @@ from reasoner.data.labels import (
     resolve_weights,
     unknown_labels,
 )
-from reasoner.data.tag_schemes import is_tag, malformed, recognised_scheme, to_iob2, write_spans
+from reasoner.data.tag_schemes import malformed, recognised_scheme, to_iob2, write_spans
 from reasoner.data.windows import Window, owners, tokenize_in_windows
 from reasoner.errors import DataError, LabelError, Problem, raise_if_any
 from reasoner.losses import IGNORED
 from reasoner.metrics import entity_scores, token_scores
-from reasoner.metrics.entities import spans
+from reasoner.metrics.chunking import Span, spans
+from reasoner.metrics.counting import RowCounts, f1_from_sums, set_counts
 from reasoner.notices import count, say
 from reasoner.tasks.base import Splits, Task
 
@@ -74,7 +75,8 @@ class NERExample(Example):
         if "entities" in columns and entities is None and "tokens" not in columns:
             raise RowError("entities is missing", "Give a list; an empty one where there are none.")
         if entities is not None and column(columns, "tokens", cls, default=None) is None:
-            return cls._from_entities(text_column(columns, "text", cls), entities, where)
+            example = cls.from_text(text_column(columns, "text", cls), where=where)
+            return replace(example, ner_tags=tuple(tags_of_entities(entities, example.text, example.offsets)))
         words, tags = (column(columns, name, cls) for name in ("tokens", "ner_tags"))
         for name, value in (("tokens", words), ("ner_tags", tags)):
             if not isinstance(value, (list, tuple)):
@@ -106,26 +108,10 @@ class NERExample(Example):
             tokens=words, ner_tags=None if tags is None else tuple(tags), text=text, offsets=offsets, where=where
         )
 
-    @classmethod
-    def _from_entities(cls, text: str, entities: Any, where: str) -> Self:
-        example = cls.from_text(text, where=where)
-        tags = ["O"] * len(example.tokens)
-        if not isinstance(entities, (list, tuple)):
-            raise RowError(f"entities is {type(entities).__name__}, not a list", "Give a list, [] for none.")
-        for entity in entities:
-            start, end, label = _entity(entity)
-            touched = words_of_characters(start, end, example.offsets) if 0 <= start < end <= len(text) else None
-            if touched is None:
-                what = f"the entity {entity!r:.60} holds no word of the text ({len(text)} characters)"
-                raise RowError(what, "Correct its offsets: the end is excluded.")
-            first, last = touched
-            if any(tag != "O" for tag in tags[first:last]):
-                what = f"the entity {entity!r:.60} overlaps another"
-                raise RowError(what, "Keep one of them: a tag per word cannot hold both.")
-            if text[start:end].strip() != text[example.offsets[first].start : example.offsets[last - 1].end]:
-                count("{n} entities began or ended inside a word and were widened to whole words.")
-            tags[first:last] = [f"B-{label}", *[f"I-{label}"] * (last - first - 1)]
-        return replace(example, ner_tags=tuple(tags))
+    @property
+    def texts(self) -> dict[str, str]:
+        """The sentence."""
+        return {"text": self.text}
 
     @property
     def group(self) -> str:
@@ -237,6 +223,13 @@ class NER(Task[NERExample, list[dict[str, Any]]]):
 
     def score(self, predictions: Sequence[list[dict[str, Any]]], examples: Sequence[NERExample]) -> dict[str, Any]:
         """Return entity-level precision, recall and F1 (micro, macro, weighted, by type) and the table by tag."""
+        gold, predicted = self._scored_tags(predictions, examples)
+        return {**entity_scores(gold, predicted), "tokens": token_scores(gold, predicted)}
+
+    def _scored_tags(
+        self, predictions: Sequence[list[dict[str, Any]]], examples: Sequence[NERExample]
+    ) -> tuple[list[list[str]], list[list[str]]]:
+        """Return gold and predicted tags of the words that are scored."""
         gold, predicted = [], []
         for entities, example in zip(predictions, examples, strict=True):
             found = [(entity["start_word"], entity["end_word"], entity["entity_group"]) for entity in entities]
@@ -244,7 +237,38 @@ class NER(Task[NERExample, list[dict[str, Any]]]):
             pairs = [(g, p) for g, p in zip(self.gold_tags(example), tags, strict=True) if g is not None]
             gold.append([pair[0] for pair in pairs])
             predicted.append([pair[1] for pair in pairs])
-        return {**entity_scores(gold, predicted), "tokens": token_scores(gold, predicted)}
+        return gold, predicted
+
+    def gold_spans(self, example: NERExample) -> set[Span]:
+        """Return the gold entities, counted in words."""
+        return set(spans([tag or "O" for tag in self.gold_tags(example)]))
+
+    def gold_names(self, example: NERExample) -> tuple[str, ...]:
+        """Return the types of the sentence's entities, in order."""
+        return tuple(span.type for span in sorted(self.gold_spans(example), key=lambda span: span.start))
+
+    def primary_counts(
+        self, predictions: Sequence[list[dict[str, Any]]], examples: Sequence[NERExample]
+    ) -> RowCounts | None:
+        """Return F1 as a function of hits, predicted and gold entities."""
+        return RowCounts(f1_from_sums, set_counts(*self._span_sets(predictions, examples)))
+
+    def rows_right(
+        self, predictions: Sequence[list[dict[str, Any]]], examples: Sequence[NERExample]
+    ) -> list[bool] | None:
+        """Return whether a sentence has all its entities and no other."""
+        return [gold == found for gold, found in zip(*self._span_sets(predictions, examples), strict=True)]
+
+    def confidence(self, prediction: list[dict[str, Any]]) -> float | None:
+        """Return the lowest score of the sentence's entities; None where there are none."""
+        return min((entity["score"] for entity in prediction), default=None)
+
+    def _span_sets(
+        self, predictions: Sequence[list[dict[str, Any]]], examples: Sequence[NERExample]
+    ) -> tuple[list[set[Span]], list[set[Span]]]:
+        """Return gold and predicted entities of each sentence, counted in words; words that are not scored cut them."""
+        gold, predicted = self._scored_tags(predictions, examples)
+        return [set(spans(tags)) for tags in gold], [set(spans(tags)) for tags in predicted]
 
     @property
     def num_outputs(self) -> int:
@@ -341,20 +365,6 @@ class NER(Task[NERExample, list[dict[str, Any]]]):
                 what = f"ner_tags holds {tag}, which is out of range: there are {len(names)} tags, numbered from 0"
                 problems.append(Problem(example.where, what, "Correct it, or give all tag_names.", about_labels=True))
         return problems
-
-
-def _entity(entity: Any) -> tuple[int, int, str]:
-    """Return start, end and type of an entity as files have it."""
-    try:
-        start, end, label = entity["start"], entity["end"], entity["label"]
-    except (KeyError, TypeError):
-        what = f"the entity {entity!r:.60} lacks one of start, end, label"
-        raise RowError(what, "Give {'start': ..., 'end': ..., 'label': ...}.") from None
-    if not isinstance(start, int) or not isinstance(end, int):
-        raise RowError(f"the entity {entity!r:.60} has offsets that are no whole numbers", "Count characters from 0.")
-    if not is_tag(f"B-{label}") or label is None:
-        raise RowError(f"the entity {entity!r:.60} has no label", "Name its type, such as 'PER'.", about_labels=True)
-    return start, end, label
 
 
 def _entities(example: NERExample, tags: Sequence[str], probabilities: Sequence[float]) -> list[dict[str, Any]]:

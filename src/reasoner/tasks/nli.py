@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from reasoner.data.examples import Example, label_column, text_column
 from reasoner.errors import DataError
+from reasoner.metrics.counting import RowCounts, mean_counts, mean_from_sums
 from reasoner.tasks.classification import Classification
 
 
@@ -35,6 +36,11 @@ class NLIExample(Example):
             label=label_column(columns, cls),
             where=where,
         )
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """Both texts."""
+        return {"premise": self.premise, "hypothesis": self.hypothesis}
 
     @property
     def first(self) -> str:
@@ -69,6 +75,10 @@ class NLI(Classification):
     def primary_metric(self) -> str:
         """Accuracy, as the field reports it."""
         return "accuracy"
+
+    def primary_counts(self, predictions: Sequence[dict[str, Any]], examples: Sequence[Any]) -> RowCounts | None:
+        """Return accuracy as a mean over rows."""
+        return RowCounts(mean_from_sums, mean_counts(self.rows_right(predictions, examples) or []))
 
     def example_from_input(self, value: Any) -> NLIExample:
         """Accept `{"premise", "hypothesis"}` or a pair."""

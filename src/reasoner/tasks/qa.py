@@ -8,24 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
-from reasoner.data.examples import Example, RowError, column, text_column
+from reasoner.data.answers import Answer, answers_of_column
+from reasoner.data.examples import Example, column, text_column
 from reasoner.data.features import Feature
 from reasoner.data.windows import Window, tokenize_in_windows, whole_characters
 from reasoner.errors import ConfigError, DataError
 from reasoner.metrics import answer_scores, best_no_answer_threshold, paired_bootstrap
-from reasoner.metrics.counting import answer_counts, answer_f1_from_sums
+from reasoner.metrics.answers import answer_exact_match
+from reasoner.metrics.counting import RowCounts, answer_counts, answer_f1_from_sums
 from reasoner.notices import count, say
 from reasoner.tasks.base import Splits, Task
-
-NEARBY = 50
-"""Characters within which an answer that is not at its offset is looked for, when it stands more than once."""
-
-
-class Answer(NamedTuple):
-    """A gold answer: `context[start : start + len(text)] == text`."""
-
-    text: str
-    start: int
 
 
 class Candidate(NamedTuple):
@@ -54,11 +46,16 @@ class QuestionAnsweringExample(Example):
         return cls(
             context=context,
             question=text_column(columns, "question", cls),
-            answers=_answers(column(columns, "answers", cls), context),
+            answers=answers_of_column(column(columns, "answers", cls), context),
             id=str(column(columns, "id", cls, default="")),
             title=str(column(columns, "title", cls, default="")),
             where=where,
         )
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """Question and context."""
+        return {"question": self.question, "context": self.context}
 
     @property
     def group(self) -> str:
@@ -165,6 +162,30 @@ class QuestionAnswering(Task[QuestionAnsweringExample, dict[str, Any]]):
         if self.no_answer_threshold is not None:
             scores["no_answer_threshold"] = self.no_answer_threshold
         return scores
+
+    def gold_names(self, example: QuestionAnsweringExample) -> tuple[str, ...]:
+        """Return whether there is an answer."""
+        return () if example.answers is None else ("answer" if example.answers else "no answer",)
+
+    def primary_counts(
+        self, predictions: Sequence[dict[str, Any]], examples: Sequence[QuestionAnsweringExample]
+    ) -> RowCounts | None:
+        """Return F1 as a mean over questions."""
+        gold = [[answer.text for answer in example.answers or ()] for example in examples]
+        return RowCounts(answer_f1_from_sums, answer_counts(gold, [p["answer"] for p in predictions]))
+
+    def rows_right(
+        self, predictions: Sequence[dict[str, Any]], examples: Sequence[QuestionAnsweringExample]
+    ) -> list[bool] | None:
+        """Return whether the answer matches exactly, after SQuAD's normalisation."""
+        return [
+            answer_exact_match(prediction["answer"], [answer.text for answer in example.answers or ()]) == 1
+            for prediction, example in zip(predictions, examples, strict=True)
+        ]
+
+    def confidence(self, prediction: dict[str, Any]) -> float | None:
+        """Return the probability of the answer, among the best spans and "no answer"."""
+        return float(prediction["score"])
 
     def tuned(self, predictions: Sequence[dict[str, Any]], examples: Sequence[QuestionAnsweringExample]) -> Self:
         """Return the task with the no-answer threshold that gives the best F1 on these predictions.
@@ -297,46 +318,3 @@ def _beginning(question: str, ends: list[int], tokenizer: Any) -> str:
         if len(tokenizer(question[:end], add_special_tokens=False, verbose=False)["input_ids"]) <= len(ends):
             return question[:end]
     return ""
-
-
-def _answers(value: Any, context: str) -> tuple[Answer, ...]:
-    """Return the answers, each moved to where its text stands if it is not at its offset.
-
-    Raises:
-        RowError: if an answer stands nowhere in the context, or in several places near its offset.
-    """
-    if isinstance(value, Mapping):
-        texts, starts = value.get("text"), value.get("answer_start")
-    elif isinstance(value, (list, tuple)) and all(isinstance(item, Mapping) for item in value):
-        texts, starts = [item.get("text") for item in value], [item.get("answer_start") for item in value]
-    else:
-        raise RowError("answers has another form", "Give {'text': [...], 'answer_start': [...]}.")
-    texts, starts = list(texts or ()), list(starts or ())
-    if len(texts) != len(starts):
-        raise RowError(f"answers has {len(texts)} texts and {len(starts)} offsets", "Give one answer_start per text.")
-    answers = []
-    for text, start in zip(texts, starts, strict=True):
-        if not isinstance(text, str) or not isinstance(start, int):
-            raise RowError(f"answer {text!r} at {start!r} is not a text at a number", "Give a string and an integer.")
-        answers.append(Answer(text, _place(text, start, context)))
-    return tuple(answers)
-
-
-def _place(text: str, start: int, context: str) -> int:
-    if text and start >= 0 and context[start : start + len(text)] == text:
-        return start
-    places = []
-    place = context.find(text) if text else -1
-    while place >= 0:
-        places.append(place)
-        place = context.find(text, place + 1)
-    near = places if len(places) == 1 else [place for place in places if abs(place - start) <= NEARBY]
-    if len(near) != 1:
-        found = (
-            "stands in several places near it" if near else "is not to be found near it" if places else "stands nowhere"
-        )
-        raise RowError(
-            f"the answer {text!r:.60} is not at answer_start {start} and {found} in the context", "Correct it."
-        )
-    count("{n} answers were not at their answer_start; each was moved to the one place where its text stands.")
-    return near[0]

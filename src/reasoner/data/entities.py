@@ -1,0 +1,55 @@
+"""Which words do entities cover that a file gives as characters of its text: `{start, end, label}` -> a tag a word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from reasoner.data.alignment import Interval, words_of_characters
+from reasoner.data.examples import RowError
+from reasoner.data.tag_schemes import is_tag
+from reasoner.notices import count
+
+
+def tags_of_entities(entities: Any, text: str, offsets: Sequence[Interval]) -> list[str]:
+    """Return the IOB2 tag of each word; an entity that begins or ends inside a word is widened, and counted.
+
+    Args:
+        entities: a list of `{"start", "end", "label"}`, characters of `text`, the end excluded.
+        text: what the characters are counted in.
+        offsets: where each word stands in it.
+
+    Raises:
+        RowError: if an entity has another form, holds no word, or overlaps another.
+    """
+    tags = ["O"] * len(offsets)
+    if not isinstance(entities, (list, tuple)):
+        raise RowError(f"entities is {type(entities).__name__}, not a list", "Give a list, [] for none.")
+    for entity in entities:
+        start, end, label = _entity(entity)
+        touched = words_of_characters(start, end, offsets) if 0 <= start < end <= len(text) else None
+        if touched is None:
+            what = f"the entity {entity!r:.60} holds no word of the text ({len(text)} characters)"
+            raise RowError(what, "Correct its offsets: the end is excluded.")
+        first, last = touched
+        if any(tag != "O" for tag in tags[first:last]):
+            what = f"the entity {entity!r:.60} overlaps another"
+            raise RowError(what, "Keep one of them: a tag per word cannot hold both.")
+        if text[start:end].strip() != text[offsets[first].start : offsets[last - 1].end]:
+            count("{n} entities began or ended inside a word and were widened to whole words.")
+        tags[first:last] = [f"B-{label}", *[f"I-{label}"] * (last - first - 1)]
+    return tags
+
+
+def _entity(entity: Any) -> tuple[int, int, str]:
+    """Return start, end and type of an entity as files have it."""
+    try:
+        start, end, label = entity["start"], entity["end"], entity["label"]
+    except (KeyError, TypeError):
+        what = f"the entity {entity!r:.60} lacks one of start, end, label"
+        raise RowError(what, "Give {'start': ..., 'end': ..., 'label': ...}.") from None
+    if not isinstance(start, int) or not isinstance(end, int):
+        raise RowError(f"the entity {entity!r:.60} has offsets that are no whole numbers", "Count characters from 0.")
+    if not is_tag(f"B-{label}") or label is None:
+        raise RowError(f"the entity {entity!r:.60} has no label", "Name its type, such as 'PER'.", about_labels=True)
+    return start, end, label
