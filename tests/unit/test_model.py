@@ -20,9 +20,8 @@ from transformers import (
     AutoTokenizer,
 )
 
+from own_head import OwnLayers
 from reasoner.errors import CheckpointError, ConfigError
-from reasoner.heads.base import TaskHead
-from reasoner.losses import cross_entropy
 from reasoner.model import TaskModel, auto_model, length_limit, read_config
 from reasoner.notices import collect
 from reasoner.registry import register_head
@@ -35,23 +34,6 @@ from tiny import ARCHITECTURES, build_tiny
 LABELS = ("red", "green", "blue")
 TWELVE = tuple(f"colour{number}" for number in range(12))
 DROPOUTS = {"hidden_dropout_prob", "attention_probs_dropout_prob"}
-
-
-class OwnLayers(TaskHead):
-    """A head with layers of its own."""
-
-    def __init__(self, config, *, num_outputs, problem_type=None):
-        super().__init__(config, num_outputs=num_outputs)
-        self.layer = nn.Linear(self.width, num_outputs)
-
-    def forward(self, hidden, batch):
-        return {"logits": self.layer(hidden[:, 0])}
-
-    def loss(self, outputs, batch):
-        return cross_entropy(outputs["logits"], batch.targets["labels"])
-
-    def predict(self, outputs, batch):
-        return list(outputs["logits"].softmax(-1).cpu().numpy())
 
 
 @pytest.fixture

@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import nn
 
+from own_head import OwnLayers
 from reasoner.errors import CheckpointError, ConfigError
-from reasoner.heads.base import TaskHead
-from reasoner.losses import cross_entropy
 from reasoner.registry import register_head, register_task
 from reasoner.reports.run import Run
 from reasoner.storage import CONFIG_FILE, load_folder, save_folder
@@ -31,23 +29,6 @@ TASKS = {
     "multiple_choice": MultipleChoice(),
 }
 WRITTEN = {"model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "README.md", CONFIG_FILE}
-
-
-class OwnLayers(TaskHead):
-    """A head with layers of its own."""
-
-    def __init__(self, config, *, num_outputs, problem_type=None):
-        super().__init__(config, num_outputs=num_outputs)
-        self.layer = nn.Linear(self.width, num_outputs)
-
-    def forward(self, hidden, batch):
-        return {"logits": self.layer(hidden[:, 0])}
-
-    def loss(self, outputs, batch):
-        return cross_entropy(outputs["logits"], batch.targets["labels"])
-
-    def predict(self, outputs, batch):
-        return list(outputs["logits"].softmax(-1).cpu().numpy())
 
 
 def a_run(**changes):
