@@ -19,9 +19,10 @@ from reasoner.registry import TABLES
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "reasoner"
 
 ROWS = (
+    ("meter",),
     ("api", "testing"),
-    ("preparation", "result"),
-    ("storage",),
+    ("preparation", "result", "seeds"),
+    ("calibration", "checks", "comparison", "review", "storage"),
     ("inference",),
     ("evaluation",),
     ("model",),

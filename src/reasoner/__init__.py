@@ -11,17 +11,25 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _EXPORTS = {
+    "check": "reasoner.api",
     "fine_tune": "reasoner.api",
     "load": "reasoner.api",
     "read_rows": "reasoner.api",
+    "shortcuts": "reasoner.meter",
     "register_head": "reasoner.registry",
     "register_method": "reasoner.registry",
     "register_task": "reasoner.registry",
     "Result": "reasoner.result",
+    "CheckReport": "reasoner.checks.report",
+    "Finding": "reasoner.checks.findings",
+    "Comparison": "reasoner.comparison",
+    "Review": "reasoner.review",
+    "ShortcutReport": "reasoner.reports.shortcuts",
     "TrainingConfig": "reasoner.training.config",
     "Trainer": "reasoner.training.trainer",
     "Callback": "reasoner.training.callbacks",
     "Task": "reasoner.tasks.base",
+    "PartialInput": "reasoner.tasks.base",
     "TaskHead": "reasoner.heads.base",
     "LossSum": "reasoner.losses",
     "Example": "reasoner.data.examples",
@@ -49,19 +57,25 @@ __all__ = [*_EXPORTS, *_MODULES]  # noqa: PLE0604
 
 if TYPE_CHECKING:
     from reasoner import heads, losses, metrics, synthetic, tasks, testing
-    from reasoner.api import fine_tune, load, read_rows
+    from reasoner.api import check, fine_tune, load, read_rows
+    from reasoner.checks.findings import Finding
+    from reasoner.checks.report import CheckReport
+    from reasoner.comparison import Comparison
     from reasoner.data.examples import Example
     from reasoner.data.features import Batch, Feature
     from reasoner.errors import CheckpointError, ConfigError, DataError, DivergedError, LabelError, ReasonerError
     from reasoner.heads.base import TaskHead
     from reasoner.losses import LossSum
+    from reasoner.meter import shortcuts
     from reasoner.methods.base import Method
     from reasoner.methods.freeze import Freeze
     from reasoner.methods.full import Full
     from reasoner.methods.head import HeadOnly
     from reasoner.registry import register_head, register_method, register_task
+    from reasoner.reports.shortcuts import ShortcutReport
     from reasoner.result import Result
-    from reasoner.tasks.base import Task
+    from reasoner.review import Review
+    from reasoner.tasks.base import PartialInput, Task
     from reasoner.tasks.classification import Classification
     from reasoner.tasks.multiple_choice import MultipleChoice
     from reasoner.tasks.ner import NER

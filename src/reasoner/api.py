@@ -6,9 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reasoner.calibration import calibrate, reliability
+from reasoner.checks.reading import ReadingRecord
+from reasoner.checks.report import CheckReport
+from reasoner.checks.run import run_checks
+from reasoner.checks.subject import Subject
+from reasoner.comparison import compare, score_interval
 from reasoner.data.sources import read_rows
 from reasoner.errors import ConfigError
-from reasoner.evaluation import Encoded
+from reasoner.evaluation import Encoded, Evaluation, plain
 from reasoner.inference import Predictor
 from reasoner.methods.base import Method
 from reasoner.metrics import greater_is_better
@@ -16,6 +22,7 @@ from reasoner.notices import collect, say
 from reasoner.preparation import (
     as_method,
     build_predictor,
+    checked_subject,
     embedded_model,
     name_of_model,
     names_of_sources,
@@ -26,18 +33,24 @@ from reasoner.preparation import (
 from reasoner.registry import name_of
 from reasoner.reports.run import Run
 from reasoner.result import Result
+from reasoner.review import LabelRecord, LabelRecorder
+from reasoner.seeds import best_of, configs_of_seeds
 from reasoner.storage import load_folder, save_folder
 from reasoner.tasks.base import Task
 from reasoner.training.callbacks import Callback, HistoryFile, Progress
 from reasoner.training.config import TrainingConfig
 from reasoner.training.early_stopping import EarlyStopping
 from reasoner.training.engine import choose_device
+from reasoner.training.guard import LossWatch
 from reasoner.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["fine_tune", "load", "read_rows"]
+__all__ = ["check", "fine_tune", "load", "read_rows"]
+
+RECORDED_PLACES = 20
+"""Rows of each finding that the record of a run names."""
 
 
 def fine_tune(
@@ -48,9 +61,11 @@ def fine_tune(
     method: str | Method = "full",
     output_dir: str | Path | None = None,
     config: TrainingConfig | None = None,
+    seeds: Sequence[int] | None = None,
     columns: Mapping[str, Any] | None = None,
     tokenizer: Any = None,
     callbacks: Sequence[Callback] = (),
+    check: bool = True,
     **overrides: Any,
 ) -> Result:
     """Fine-tune a pretrained model on a task: read, check, train, score before and after, save.
@@ -63,9 +78,13 @@ def fine_tune(
         method: a name ("full", "head", "freeze") or a `Method`.
         output_dir: where the best model so far is kept, with the history; None: in memory only.
         config: the training settings; `overrides` change fields of it.
+        seeds: such as `[0, 1, 2]`: train once with each, on the same rows (a cut validation split is that of the first
+            seed), and return the model that is best on validation; `run.seeds` has the scores of all, and the report
+            their mean and deviation. The others' weights are not kept.
         columns: our column name -> the name in the data (in CoNLL files: the column's number).
         tokenizer: for a loaded model that does not say where its tokenizer is.
         callbacks: see `reasoner.training.callbacks.Callback`.
+        check: look at data and model first, as `check` does: errors stop, warnings are said, all is in `run.checks`.
         overrides: fields of `TrainingConfig`, such as `learning_rate=2e-5`.
 
     Raises:
@@ -78,29 +97,125 @@ def fine_tune(
         >>> pack = reasoner.synthetic.ner_pack(train=40, validation=20, test=20)
         >>> result = reasoner.fine_tune(None, pack, task="ner", max_steps=1)  # doctest: +SKIP
     """
-    with collect() as notices:
-        config = TrainingConfig.from_overrides(config, overrides)
+    with collect():
+        configs = configs_of_seeds(TrainingConfig.from_overrides(config, overrides), seeds, overrides)
         method = as_method(method)
+        task_class, _ = task_class_and_settings(task)
+        folder = _checked_folder(output_dir)
+        record = ReadingRecord()
+        examples = read_examples(data, task_class.Example, config=configs[0], columns=columns, record=record)
+
+        def train(config: TrainingConfig, folder: Path | None) -> Result:
+            return train_on_examples(
+                model,
+                examples,
+                task=task,
+                method=method,
+                config=config,
+                folder=folder,
+                tokenizer=tokenizer,
+                callbacks=callbacks,
+                sources=names_of_sources(data, list(examples)),
+                record=record if check else None,
+            )
+
+        return train(configs[0], folder) if seeds is None else best_of(train, configs, folder)
+
+
+def train_on_examples(
+    model: str | Path | PreTrainedModel | None,
+    examples: Mapping[str, Sequence[Any]],
+    *,
+    task: str | Task[Any, Any],
+    method: Method,
+    config: TrainingConfig,
+    folder: Path | None = None,
+    tokenizer: Any = None,
+    callbacks: Sequence[Callback] = (),
+    sources: Mapping[str, str] | None = None,
+    record: ReadingRecord | None = None,
+) -> Result:
+    """Do what `fine_tune` does once the data was read: train, score before and after, save.
+
+    Args:
+        model: as in `fine_tune`.
+        examples: by split; "train" and "validation" must be there.
+        task: as in `fine_tune`.
+        method: which weights learn.
+        config: all training settings.
+        folder: where the best model so far is kept; None: in memory only.
+        tokenizer: as in `fine_tune`.
+        callbacks: as in `fine_tune`.
+        sources: for the record, where each split came from.
+        record: what reading met; with it, data and model are checked first; None: they are not.
+    """
+    with collect():
         task_class, settings = task_class_and_settings(task)
         name = name_of("task", task_class)
-        folder = _checked_folder(output_dir)
-        examples = read_examples(data, task_class.Example, config=config, columns=columns)
         source = embedded_model() if model is None else model
-        predictor = build_predictor(
-            source, task_class.from_examples(examples, **settings), config=config, tokenizer=tokenizer
-        )
+        learned = task_class.from_examples(examples, **settings)
+        predictor = build_predictor(source, learned, config=config, tokenizer=tokenizer)
         encoded = {split: predictor.encode(rows, name=split) for split, rows in examples.items()}
         method.apply(predictor.model)
         config = _with_learning_rate(config, method, predictor)
-        run = _record(name, model, data, method, config, predictor, encoded)
-        if config.evaluate_before:
-            run.metrics["before"] = predictor.evaluate(encoded[run.compared_split]).metrics
-        _train(predictor, encoded, run, config, folder, callbacks)
-        predictor = _score(predictor, encoded, run)
-        run.notices = list(notices)
-        if folder is not None:
-            save_folder(folder, predictor, run)
-        return Result(predictor, run)
+        run = _record(name, model, sources or {}, method, config, predictor, encoded)
+        if record is not None:
+            run.checks = _checked(
+                Subject(
+                    examples=examples,
+                    record=record,
+                    config=config,
+                    source=source,
+                    task_class=task_class,
+                    learned=learned,
+                    tokenizer=predictor.tokenizer,
+                    predictor=predictor,
+                    encoded=encoded,
+                )
+            )
+        return _trained(predictor, encoded, run, config, folder, callbacks)
+
+
+def check(
+    model: str | Path | PreTrainedModel | None,
+    data: Any,
+    *,
+    task: str | Task[Any, Any],
+    method: str | Method = "full",
+    config: TrainingConfig | None = None,
+    columns: Mapping[str, Any] | None = None,
+    tokenizer: Any = None,
+    run_model: bool = True,
+    **overrides: Any,
+) -> CheckReport:
+    """Say what is wrong with data and model, and what a run will take. Nothing is trained and nothing written.
+
+    Args:
+        model: as in `fine_tune`.
+        data: as in `fine_tune`; what cannot be read is an error in the report, and what else there is is checked.
+        task: as in `fine_tune`.
+        method: as in `fine_tune`; for the estimate.
+        config: as in `fine_tune`.
+        columns: as in `fine_tune`.
+        tokenizer: as in `fine_tune`.
+        run_model: also run the longest batch, for the estimate, and ask an NLI head for the order of its labels.
+        overrides: fields of `TrainingConfig`.
+
+    Raises:
+        ConfigError: if a name or setting is unknown or makes no sense, or the model cannot be loaded.
+
+    Example:
+        >>> import reasoner
+        >>> pack = reasoner.synthetic.ner_pack(train=40, validation=20, test=20)
+        >>> print(reasoner.check(None, pack, task="ner"))  # doctest: +SKIP
+    """
+    with collect():
+        config = TrainingConfig.from_overrides(config, overrides)
+        source = embedded_model() if model is None else model
+        subject = checked_subject(
+            source, data, task=task, method=method, config=config, columns=columns, tokenizer=tokenizer
+        )
+        return run_checks(subject, run_model=run_model)
 
 
 def load(folder: str | Path, *, use_cpu: bool = False, batch_size: int = 64) -> Result:
@@ -119,6 +234,33 @@ def load(folder: str | Path, *, use_cpu: bool = False, batch_size: int = 64) -> 
     return Result(predictor, run)
 
 
+def _checked(subject: Subject) -> dict[str, Any]:
+    """Stop at what is wrong, say what is to be looked at, and return all that was found for the record of the run."""
+    report = run_checks(subject)
+    report.raise_errors()
+    report.say_all()
+    return report.to_dict(most_places=RECORDED_PLACES)
+
+
+def _trained(
+    predictor: Predictor,
+    encoded: Mapping[str, Encoded],
+    run: Run,
+    config: TrainingConfig,
+    folder: Path | None,
+    callbacks: Sequence[Callback],
+) -> Result:
+    """Score, train, score again and compare, save."""
+    with collect() as notices:
+        before = _score_before(predictor, encoded, run) if config.evaluate_before else None
+        doubted = _train(predictor, encoded, run, config, folder, callbacks)
+        predictor = _score(predictor, encoded, run, before)
+        run.notices = list(notices)
+        if folder is not None:
+            save_folder(folder, predictor, run)
+        return Result(predictor, run, doubted)
+
+
 def _train(
     predictor: Predictor,
     encoded: Mapping[str, Encoded],
@@ -126,18 +268,22 @@ def _train(
     config: TrainingConfig,
     folder: Path | None,
     callbacks: Sequence[Callback],
-) -> None:
-    """Train, and write what happened into `run`."""
+) -> LabelRecord:
+    """Train, write what happened into `run`, and return what training said of each row's label."""
     metric = predictor.task.primary_metric
-    own: list[Callback] = [Progress(disable=config.disable_tqdm)]
+    recorder = LabelRecorder(encoded["train"], getattr(predictor.task, "labels", ()))
+    own: list[Callback] = [Progress(disable=config.disable_tqdm), recorder]
     if folder is not None:
         own += [HistoryFile(folder / "history.jsonl"), _KeepBest(folder, predictor, run)]
+    rows = encoded["train"]
+    batches = predictor.batches(rows, batch_size=config.per_device_train_batch_size, shuffle=True, seed=config.seed)
     trainer = Trainer(
         predictor.model,
-        predictor.batches(
-            encoded["train"], batch_size=config.per_device_train_batch_size, shuffle=True, seed=config.seed
-        ),
+        batches,
         config=config,
+        watch=LossWatch(
+            folder, describe=lambda batch: [rows.examples[batches.example_of[i]].where for i in batch.feature_index]
+        ),
         evaluate=lambda: predictor.evaluate(encoded["validation"]).metrics,
         stopping=EarlyStopping(metric, greater_is_better(metric), config.patience, config.min_delta),
         callbacks=[*own, *callbacks],
@@ -152,19 +298,44 @@ def _train(
         "steps": history.steps,
         "epochs": history.steps / trainer.steps_per_epoch,
     }
+    return recorder.record()
 
 
-def _score(predictor: Predictor, encoded: Mapping[str, Encoded], run: Run) -> Predictor:
-    """Fit decision thresholds on the validation split, then score the splits that were not trained on."""
-    validation = predictor.evaluate(encoded["validation"])
+def _score(predictor: Predictor, encoded: Mapping[str, Encoded], run: Run, before: Evaluation | None) -> Predictor:
+    """Fit temperature and decision thresholds on the validation split, then score what was not trained on."""
+    predictor, validation, calibration = calibrate(predictor, encoded["validation"])
     tuned = predictor.task.tuned(validation.predictions, encoded["validation"].examples)
     if tuned is not predictor.task:
         predictor = predictor.with_task(tuned)
         validation = predictor.evaluate(encoded["validation"])
-    run.metrics["validation"] = validation.metrics
+    scored = {"validation": validation}
     if "test" in encoded:
-        run.metrics["test"] = predictor.evaluate(encoded["test"]).metrics
+        scored["test"] = predictor.evaluate(encoded["test"])
+    for split, evaluation in scored.items():
+        _write_scores(run, split, predictor.task, evaluation, encoded, split)
+    compared = run.compared_split
+    if before is not None:
+        run.comparison = compare(predictor.task, before, scored[compared], encoded[compared].examples).to_dict()
+    run.calibration = {**calibration, **reliability(predictor.task, scored[compared], encoded[compared])}
     return predictor
+
+
+def _score_before(predictor: Predictor, encoded: Mapping[str, Encoded], run: Run) -> Evaluation:
+    evaluation = predictor.evaluate(encoded[run.compared_split])
+    _write_scores(run, "before", predictor.task, evaluation, encoded, run.compared_split)
+    return evaluation
+
+
+def _write_scores(
+    run: Run, name: str, task: Task[Any, Any], evaluation: Evaluation, encoded: Mapping[str, Encoded], split: str
+) -> None:
+    """Write the scores of a split into the record, with the slices that need the training rows, and the interval."""
+    examples = encoded[split].examples
+    slices = task.slices(evaluation.predictions, examples, encoded["train"].examples)
+    run.metrics[name] = {**evaluation.metrics, **plain(slices)}
+    interval = score_interval(task, evaluation, examples, name=name)
+    if interval is not None:
+        run.intervals[name] = interval
 
 
 class _KeepBest(Callback):
@@ -191,7 +362,7 @@ def _with_learning_rate(config: TrainingConfig, method: Method, predictor: Predi
 def _record(
     name: str,
     model: Any,
-    data: Any,
+    sources: Mapping[str, str],
     method: Method,
     config: TrainingConfig,
     predictor: Predictor,
@@ -206,7 +377,7 @@ def _record(
         compared_split="test" if "test" in encoded else "validation",
         labels=list(getattr(predictor.task, "labels", ())),
         rows={split: len(part.examples) for split, part in encoded.items()},
-        sources=names_of_sources(data, list(encoded)),
+        sources=dict(sources),
         parameters=sum(weight.numel() for weight in weights),
         trainable_parameters=sum(weight.numel() for weight in weights if weight.requires_grad),
         config={**config.to_dict(), "max_length": predictor.max_length, "stride": predictor.stride},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 
 SHOWN_PROBLEMS = 20
 
@@ -22,7 +23,26 @@ class CheckpointError(ReasonerError):
 
 
 class DivergedError(ReasonerError):
-    """Training produced a loss that is not a finite number."""
+    """Training produced a loss or a gradient that is not a finite number."""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        step: int | None = None,
+        rows: tuple[str, ...] = (),
+        parameter: str | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.step = step
+        """The step in question, counted from 1; it was not made."""
+        self.rows = rows
+        """Where the rows stand that gave it; all of the batch where it was no row in particular."""
+        self.parameter = parameter
+        """The first parameter whose value or gradient is not finite, or None."""
+        self.folder = folder
+        """Where the reproduction is, or None."""
 
 
 @dataclass(frozen=True)

@@ -76,24 +76,28 @@ def evaluate(
     """Score the model on examples with gold.
 
     Returns:
-        The task's scores with the mean `loss` and `rows_per_second` beside them, and the predictions.
+        The task's scores with the mean `loss` and `rows_per_second` beside them, and the predictions. Where there are
+        any, also `gold_lost`: entities or answers of the gold that no prediction can give; they count as missed.
     """
     started = time.perf_counter()
     records, loss = infer(model, batches, device=device, bf16=bf16)
     predictions = task.decode(records, data.features, data.examples)
-    metrics: dict[str, Any] = _plain(task.score(predictions, data.examples))
+    metrics: dict[str, Any] = plain(task.score(predictions, data.examples))
+    lost = sum(task.gold_lost(example, group) for example, group in zip(data.examples, data.features, strict=True))
+    if lost:
+        metrics["gold_lost"] = lost
     if loss is not None:
         metrics["loss"] = float(loss.mean)
     metrics["rows_per_second"] = len(data.examples) / (time.perf_counter() - started)
     return Evaluation(metrics, predictions)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return scores as JSON values: NumPy's and PyTorch's numbers and arrays become Python's."""
     if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
+        return {name: plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value.tolist() if hasattr(value, "tolist") else value
 
 

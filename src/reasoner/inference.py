@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
+from numbers import Real
 from typing import Any
 
 import torch
 
 from reasoner.data.batching import Batches, padding_of
-from reasoner.errors import DataError, raise_if_any
+from reasoner.errors import ConfigError, DataError, raise_if_any
 from reasoner.evaluation import Encoded, Evaluation, evaluate, infer
+from reasoner.metrics import conformal_sets, conformal_threshold
 from reasoner.model import TaskModel
-from reasoner.notices import counting
+from reasoner.notices import counting, say
 from reasoner.tasks.base import Task
 
 
@@ -27,6 +30,8 @@ class Predictor:
     stride: int
     batch_size: int = 64
     bf16: bool | None = None
+    conformal_scores: tuple[float, ...] = ()
+    """1 - the probability of the right label, of validation rows; empty for a task that chooses no label."""
 
     @property
     def device(self) -> torch.device:
@@ -64,27 +69,44 @@ class Predictor:
         raise_if_any(self.task.problems(examples))
         return self.evaluate(self.encode(examples, name=name))
 
-    def predict(self, inputs: Any) -> Any:
+    def predict(self, inputs: Any, *, min_confidence: float | None = None, coverage: float | None = None) -> Any:
         """Return the prediction for one input, or for a list of inputs a list of predictions.
 
         A list is a list of inputs; one input is anything else: a string, a dict, or a tuple (a pair, or words).
+        Probabilities are calibrated: the head divides its logits by the temperature that was fitted on validation.
+
+        Args:
+            inputs: one, or a list.
+            min_confidence: leave unanswered what the model is less sure of; see `Result.predict`.
+            coverage: add `label_set`; see `Result.predict`.
 
         Raises:
             DataError: if an input has a form that the task does not know; its position is said.
+            ConfigError: if `min_confidence` or `coverage` is out of range, or the task has no such thing.
         """
-        if not isinstance(inputs, list):
-            return self._predict([self.task.example_from_input(inputs)])[0]
+        if min_confidence is not None and not (isinstance(min_confidence, Real) and 0 <= min_confidence <= 1):
+            raise ConfigError(f"min_confidence is {min_confidence!r}. Give a probability, from 0 to 1.")
+        threshold = None if coverage is None else self._conformal_threshold(coverage)
+        examples = self._examples(inputs) if isinstance(inputs, list) else [self.task.example_from_input(inputs)]
+        predictions = self._predict(examples)
+        if threshold is not None:
+            predictions = [self._with_label_set(prediction, threshold) for prediction in predictions]
+        if min_confidence is not None:
+            predictions = [self.task.withheld(prediction, min_confidence) for prediction in predictions]
+        return predictions if isinstance(inputs, list) else predictions[0]
+
+    def with_task(self, task: Task[Any, Any]) -> Predictor:
+        """Return the same predictor with other decision thresholds."""
+        return replace(self, task=task)
+
+    def _examples(self, inputs: list[Any]) -> list[Any]:
         examples = []
         for position, value in enumerate(inputs):
             try:
                 examples.append(self.task.example_from_input(value))
             except DataError as error:
                 raise DataError(f"input {position}: {error}") from None
-        return self._predict(examples)
-
-    def with_task(self, task: Task[Any, Any]) -> Predictor:
-        """Return the same predictor with other decision thresholds."""
-        return replace(self, task=task)
+        return examples
 
     def _predict(self, examples: list[Any]) -> list[Any]:
         if not examples:
@@ -92,3 +114,24 @@ class Predictor:
         data = self.encode(examples)
         records, _ = infer(self.model, self.batches(data), device=self.device, bf16=self.bf16)
         return self.task.decode(records, data.features, examples)
+
+    def _conformal_threshold(self, coverage: float) -> float:
+        """Return how improbable a label may be and still belong to the set; inf when there are too few scores."""
+        if not isinstance(coverage, Real):
+            raise ConfigError(f"coverage is {coverage!r}. Give a number between 0 and 1, such as 0.9.")
+        if not self.conformal_scores:
+            raise ConfigError(
+                "coverage: this model has no scores of validation rows to make label sets from. They are kept for "
+                "classification with one label, nli and multiple_choice. Leave coverage out, or train the model again."
+            )
+        threshold = conformal_threshold(self.conformal_scores, coverage=coverage)
+        if threshold == inf:
+            rows = len(self.conformal_scores)
+            say(f"{rows} validation rows are too few for coverage={coverage}: every label is in every set.")
+        return threshold
+
+    def _with_label_set(self, prediction: Any, threshold: float) -> Any:
+        probabilities = dict(self.task.label_probabilities(prediction) or {})
+        labels = list(probabilities)
+        (found,) = conformal_sets([list(probabilities.values())], threshold)
+        return {**prediction, "label_set": [labels[index] for index in found]}

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 logger = logging.getLogger("reasoner")
 
 _collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
+_logged: ContextVar[set[str]] = ContextVar("logged")
 _counter: ContextVar[Counter[str] | None] = ContextVar("counter", default=None)
 
 
@@ -21,6 +22,9 @@ def say(message: str) -> None:
         if message in collected:
             return
         collected.append(message)
+        if message in _logged.get():
+            return
+        _logged.get().add(message)
     tell(message)
 
 
@@ -45,15 +49,23 @@ def count(message: str, number: int = 1) -> None:
 
 
 @contextmanager
-def collect() -> Iterator[list[str]]:
-    """Collect everything that is said inside the block, in order. Blocks nest: an inner one collects for the outer."""
+def collect(*, apart: bool = False) -> Iterator[list[str]]:
+    """Collect everything that is said inside the block, in order. Blocks nest: an inner one collects for the outer.
+
+    Args:
+        apart: collect on from what the outer block has, but not for it: for one of several runs. What was said in an
+            earlier one is collected again and not logged again.
+    """
     outer = _collected.get()
-    messages: list[str] = [] if outer is None else outer
+    messages: list[str] = [] if outer is None else list(outer) if apart else outer
+    logged = _logged.set(set()) if outer is None else None
     token = _collected.set(messages)
     try:
         yield messages
     finally:
         _collected.reset(token)
+        if logged is not None:
+            _logged.reset(logged)
 
 
 @contextmanager

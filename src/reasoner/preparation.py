@@ -12,10 +12,13 @@ from typing import Any
 from torch import nn
 
 import reasoner
+from reasoner.checks.reading import ReadingRecord, Recorder
+from reasoner.checks.subject import Subject
 from reasoner.data.examples import Example, examples_from_rows
+from reasoner.data.rows import Row
 from reasoner.data.sources import read_splits
 from reasoner.data.splits import cut_validation
-from reasoner.errors import ConfigError, Problem, raise_if_any
+from reasoner.errors import ConfigError, DataError, Problem, raise_if_any
 from reasoner.inference import Predictor
 from reasoner.methods.base import Method
 from reasoner.model import LONGEST_DEFAULT, TaskModel, length_limit, read_config
@@ -62,27 +65,95 @@ def embedded_model() -> Path:
 
 
 def read_examples(
-    data: Any, example: type[Example], *, config: TrainingConfig, columns: Mapping[str, Any] | None = None
+    data: Any,
+    example: type[Example],
+    *,
+    config: TrainingConfig,
+    columns: Mapping[str, Any] | None = None,
+    record: ReadingRecord | None = None,
 ) -> dict[str, list[Any]]:
     """Read all splits, check every row, and cut off a validation split if there is none.
+
+    Args:
+        data: as in `fine_tune`.
+        example: the task's schema.
+        config: for the share of validation rows and the seed.
+        columns: as in `fine_tune`.
+        record: takes what is met in each row.
 
     Raises:
         DataError: with all problems of all splits.
     """
-    problems: list[Problem] = []
-    rows = read_splits(data, columns=columns, problems=problems)
-    splits = examples_from_rows(rows, example, known_problems=[*problems, *_split_problems(rows)])
-    raise_if_any(_split_problems(splits))
-    if "validation" not in splits:
-        whole = splits["train"]
-        strata = [item.stratum for item in whole]
-        if len(set(strata)) > len(strata) / 2:  # numbers, or sets of labels, that hardly ever repeat: no classes
-            strata = [None] * len(strata)
-        groups = [item.group for item in whole]
-        kept, cut = cut_validation(groups, strata, share=config.validation_share, seed=config.seed)
-        splits["train"], splits["validation"] = [whole[index] for index in kept], [whole[index] for index in cut]
-        say(f"No validation split was given: {len(cut)} of {len(whole)} training rows were cut off for it "
-            f"(seed {config.seed}, rows of equal text on one side).")  # fmt: skip
+    record = ReadingRecord() if record is None else record
+    splits = _readable(data, example, columns, record)
+    raise_if_any(record.problems)
+    return _with_validation(splits, config)
+
+
+def readable_examples(
+    data: Any,
+    example: type[Example],
+    *,
+    config: TrainingConfig,
+    columns: Mapping[str, Any] | None = None,
+    record: ReadingRecord,
+) -> dict[str, list[Any]]:
+    """Do as `read_examples` does, but leave out what cannot be used: its problems go into the `record`."""
+    splits = _readable(data, example, columns, record)
+    try:
+        return splits if record.problems else _with_validation(splits, config)
+    except DataError as error:
+        record.add(error)
+        return splits
+
+
+def _readable(
+    data: Any, example: type[Example], columns: Mapping[str, Any] | None, record: ReadingRecord
+) -> dict[str, list[Any]]:
+    """Return the examples of the splits that have any, in the order in which splits are told."""
+    try:
+        rows = read_splits(data, columns=columns, problems=record.problems)
+    except DataError as error:
+        record.add(error)
+        return {}
+    record.problems += _split_problems(rows)
+    splits = {split: _readable_rows(split, part, example, record) for split, part in rows.items()}
+    if not record.problems:
+        record.problems += _split_problems(splits)
+    return {split: part for split, part in splits.items() if part}
+
+
+def _readable_rows(split: str, rows: Sequence[Row], example: type[Example], record: ReadingRecord) -> list[Any]:
+    """Return the examples of a split's rows, those left out that cannot be used."""
+    recorder: Any = Recorder(example, split, record)  # stands in for the example class
+    try:
+        return examples_from_rows({split: rows}, recorder)[split]
+    except DataError as error:
+        record.add(error)
+    usable = [row for row in rows if (split, row.where) not in record.refused]
+    try:
+        return examples_from_rows({split: usable}, example)[split]
+    except DataError:  # all others were dropped
+        return []
+
+
+def _with_validation(splits: dict[str, list[Any]], config: TrainingConfig) -> dict[str, list[Any]]:
+    """Return the splits, with some of the training examples as the validation split if there is none.
+
+    Raises:
+        DataError: if none can be spared.
+    """
+    if "train" not in splits or "validation" in splits:
+        return splits
+    whole = splits["train"]
+    strata = [item.stratum for item in whole]
+    if len(set(strata)) > len(strata) / 2:  # numbers, or sets of labels, that hardly ever repeat: no classes
+        strata = [None] * len(strata)
+    groups = [item.group for item in whole]
+    kept, cut = cut_validation(groups, strata, share=config.validation_share, seed=config.seed)
+    say(f"No validation split was given: {len(cut)} of {len(whole)} training rows were cut off for it "
+        f"(seed {config.seed}, rows of equal text on one side).")  # fmt: skip
+    splits = {**splits, "train": [whole[index] for index in kept], "validation": [whole[index] for index in cut]}
     return {name: splits[name] for name in ("train", "validation", "test") if name in splits}
 
 
@@ -119,6 +190,63 @@ def build_predictor(source: Any, task: Task[Any, Any], *, config: TrainingConfig
         batch_size=config.per_device_eval_batch_size,
         bf16=config.bf16,
     )
+
+
+def checked_subject(
+    source: Any,
+    data: Any,
+    *,
+    task: str | Task[Any, Any],
+    method: str | Method,
+    config: TrainingConfig,
+    columns: Mapping[str, Any] | None,
+    tokenizer: Any,
+) -> Subject:
+    """Make all that the checks look at; what the data's errors leave no way to make is left out.
+
+    Args:
+        source: the checkpoint.
+        data: as in `fine_tune`, like all that follows.
+        task: see there.
+        method: see there.
+        config: all settings.
+        columns: see there.
+        tokenizer: see there.
+
+    Raises:
+        ConfigError: as `fine_tune` does.
+    """
+    method = as_method(method)
+    task_class, settings = task_class_and_settings(task)
+    record = ReadingRecord()
+    read = readable_examples(data, task_class.Example, config=config, columns=columns, record=record)
+    learned, examples = _learned(task_class, settings, read, record)
+    parts: dict[str, Any] = {"tokenizer": load_tokenizer(source, given=tokenizer)}
+    if learned is not None:
+        predictor = build_predictor(source, learned, config=config, tokenizer=tokenizer)
+        method.apply(predictor.model)
+        encoded = {split: predictor.encode(rows, name=split) for split, rows in examples.items()}
+        parts = {"tokenizer": predictor.tokenizer, "predictor": predictor, "encoded": encoded}
+    return Subject(
+        examples=examples, record=record, config=config, source=source, task_class=task_class, learned=learned, **parts
+    )
+
+
+def _learned(
+    task_class: type[Task[Any, Any]], settings: Mapping[str, Any], splits: dict[str, list[Any]], record: ReadingRecord
+) -> tuple[Task[Any, Any] | None, dict[str, list[Any]]]:
+    """Return the task, if it can be made, and the examples that it was made of: those that it refuses are left out."""
+    while splits.get("train"):
+        try:
+            return task_class.from_examples(splits, **settings), splits
+        except DataError as error:
+            record.add(error)
+            refused = {problem.where for problem in error.problems}
+        kept = {split: [item for item in part if item.where not in refused] for split, part in splits.items()}
+        if sum(map(len, kept.values())) == sum(map(len, splits.values())):
+            break
+        splits = {split: part for split, part in kept.items() if part}
+    return None, splits
 
 
 def load_tokenizer(source: Any, *, given: Any = None) -> Any:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from reasoner.comparison import Comparison, check_same_gold, check_same_task, compare
 from reasoner.data.examples import examples_from_rows
 from reasoner.data.sources import read_splits
 from reasoner.errors import ConfigError
 from reasoner.inference import Predictor
 from reasoner.reports.run import Run
+from reasoner.review import LabelRecord, Review
 
 
 @dataclass(frozen=True, repr=False)
@@ -19,6 +21,8 @@ class Result:
 
     predictor: Predictor
     run: Run
+    label_record: LabelRecord | None = field(default=None, compare=False)
+    """What training said of each row's label, for `review`; None in a model that was loaded."""
 
     @property
     def metrics(self) -> dict[str, dict[str, Any]]:
@@ -40,7 +44,7 @@ class Result:
         """The tokenizer."""
         return self.predictor.tokenizer
 
-    def predict(self, inputs: Any) -> Any:
+    def predict(self, inputs: Any, *, min_confidence: float | None = None, coverage: float | None = None) -> Any:
         """Return the prediction for one input, or for a list of inputs a list of predictions.
 
         A list is a list of inputs; anything else is one input. What an input is depends on the task: `ner` a string, or
@@ -48,10 +52,30 @@ class Result:
         `classification` a string or a pair; `qa` a dict with question and context; `multiple_choice` a dict with
         question, choices and perhaps context.
 
+        Scores and probabilities are the calibrated ones: the logits are divided by the temperature that was fitted on
+        validation and is stored with the model (`run.calibration["temperature"]`; plain transformers gives them as they
+        were before). Which label, span or answer is predicted does not depend on it.
+
+        Label sets are split conformal prediction (Angelopoulos and Bates, 2021, https://arxiv.org/abs/2107.07511): the
+        promise is one on average over new rows from where validation came from, not for each row or each label, and it
+        is close rather than exact, because validation also chose the weights and the temperature. (Measured on SNLI,
+        with 1,000 rows for the threshold: over ten splits sets for 0.9 held the right label of 0.903 of 1,000 other
+        rows, 0.888 to 0.921; see benchmarks/calibration.py.) A set may be empty: then no label is as probable as right
+        labels usually are.
+
+        Args:
+            inputs: one, or a list.
+            min_confidence: leave unanswered what the model is less sure of: label, choice or answer is None, and
+                `"abstained"` says so; `ner` leaves out the entities below it. `plot_calibration` shows what it costs.
+            coverage: add `"label_set"`, the labels (indexes of choices) that cannot be ruled out, the likeliest first,
+                so that this share of the sets holds the right one; for `nli`, `multiple_choice` and `classification`
+                with one label.
+
         Raises:
             DataError: if an input has another form.
+            ConfigError: if `min_confidence` or `coverage` is out of range, or the task has no such thing.
         """
-        return self.predictor.predict(inputs)
+        return self.predictor.predict(inputs, min_confidence=min_confidence, coverage=coverage)
 
     def evaluate(self, data: Any, *, columns: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the scores on further data with gold: a path, list of dicts, DataFrame or Dataset; or splits of them.
@@ -64,6 +88,51 @@ class Result:
             split: self.predictor.evaluate_examples(examples, name=split).metrics for split, examples in splits.items()
         }
         return metrics["train"] if list(metrics) == ["train"] else metrics
+
+    def compare(self, other: Result, data: Any, *, columns: dict[str, Any] | None = None) -> Comparison:
+        """Score another model and this one on the same rows, and say how surely they differ.
+
+        In what is returned `before` is the other's score and `after` this one's: rows that are "fixed" are wrong with
+        the other and right with this.
+
+        Args:
+            other: another result for the same task and the same labels.
+            data: rows with gold, as `evaluate` takes them; one split.
+            columns: as in `fine_tune`.
+
+        Raises:
+            ConfigError: if the two are not for the same task and labels, or `data` has several splits.
+            DataError: if a row cannot be used, or holds a label that the models do not know.
+        """
+        check_same_task(other.predictor.task, self.predictor.task)
+        splits = examples_from_rows(read_splits(data, columns=columns), self.predictor.task.Example)
+        if len(splits) != 1:
+            raise ConfigError(f"compare takes one split, and the data has {', '.join(splits)}. Give one of them.")
+        ((name, examples),) = splits.items()
+        before, after = (each.predictor.evaluate_examples(examples, name=name) for each in (other, self))
+        check_same_gold(other.predictor.task, self.predictor.task, examples)
+        return compare(self.predictor.task, before, after, examples)
+
+    def review(self, n: int = 50) -> Review:
+        """Return the training rows whose labels training disagreed with most, for a person to look at.
+
+        Each batch's own forward pass gave the figures, so they cost nothing; they are kept in memory only. For tasks
+        with one label a text or a word: `classification`, `nli`, `ner`. In a list of 5% of the rows there are about as
+        many good rows that are hard as wrong labels: look before you change one.
+
+        Args:
+            n: how many rows, the worst first.
+
+        Returns:
+            A list of dicts; see `review.Review`. Printing it shows it, and `to_jsonl(path)` writes it to a file.
+
+        Raises:
+            ConfigError: if the model was loaded, or its head has no labels that could be wrong.
+        """
+        if self.label_record is None:
+            raise ConfigError("This model was loaded: what training said of its rows was kept in memory only. "
+                              "Call review() on what fine_tune gives, and write it with to_jsonl.")  # fmt: skip
+        return self.label_record.review(n)
 
     def report(self) -> str:
         """Return scores before and after, by type, and what was done, as text of 80 columns."""
@@ -84,6 +153,21 @@ class Result:
         if path is not None:
             save_learning_curve(self.run, path)
         return learning_curve(self.run)
+
+    def plot_calibration(self, path: str | Path | None = None) -> Any:
+        """Return a matplotlib figure: how often the model is right when it is so sure, and what abstaining gains.
+
+        On the left a reliability diagram, on the right the share of wrong answers by the share that is answered. With a
+        path, it is written as PNG as well.
+
+        Raises:
+            ConfigError: if matplotlib is not installed (the extra `plots`), or the task has no confidences.
+        """
+        from reasoner.reports.plots import calibration_plot, save_calibration_plot
+
+        if path is not None:
+            save_calibration_plot(self.run, path)
+        return calibration_plot(self.run)
 
     def save(self, folder: str | Path) -> None:
         """Write the model, its tokenizer, the record of the run and the model card into a folder.

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from dataclasses import fields
 from fnmatch import fnmatch
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def save_folder(folder: str | Path, predictor: Predictor, run: Run) -> None:
         "task_settings": predictor.task.settings(),
         "max_length": predictor.max_length,
         "stride": predictor.stride,
+        "temperature": predictor.model.head.temperature,
         "run": run.to_dict(),
     }
     try:
@@ -78,22 +80,7 @@ def load_folder(folder: str | Path, **settings: Any) -> tuple[Predictor, Run]:
     from transformers import AutoTokenizer
 
     folder = Path(folder)
-    path = folder / CONFIG_FILE
-    if not path.is_file():
-        raise CheckpointError(
-            f"'{folder}' holds no {CONFIG_FILE}: it was not written by this library, or is elsewhere."
-        )
-    try:
-        record = json.loads(path.read_text("utf-8"))
-        task = _task(record["task"], record["task_settings"])
-        run = Run.from_dict(record["run"])
-        max_length, stride = int(record["max_length"]), int(record["stride"])
-    except ConfigError as error:
-        raise CheckpointError(f"'{folder}' needs a part that is not here. {error}") from error
-    except DAMAGED as error:
-        raise CheckpointError(
-            f"'{path}' is damaged ({type(error).__name__}: {error}). Save the model again."
-        ) from error
+    task, run, temperature, limits = _read_record(folder)
     try:
         model = TaskModel.load(folder, task)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
@@ -107,8 +94,40 @@ def load_folder(folder: str | Path, **settings: Any) -> tuple[Predictor, Run]:
             f"'{folder}' mixes two models: config.json and {CONFIG_FILE} differ in their labels. Save the model again."
         )
     model.eval()
-    predictor = Predictor(model=model, tokenizer=tokenizer, task=task, max_length=max_length, stride=stride, **settings)
-    return predictor, run
+    model.head.temperature = temperature
+    return Predictor(model=model, tokenizer=tokenizer, task=task, **limits, **settings), run
+
+
+def _read_record(folder: Path) -> tuple[Any, Run, float, dict[str, Any]]:
+    """Return the task, the run, the head's temperature, and what else the predictor was made with."""
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise CheckpointError(
+            f"'{folder}' holds no {CONFIG_FILE}: it was not written by this library, or is elsewhere."
+        )
+    try:
+        record = json.loads(path.read_text("utf-8"))
+        run = Run.from_dict(record["run"])
+        limits = {
+            "max_length": int(record["max_length"]),
+            "stride": int(record["stride"]),
+            "conformal_scores": tuple(map(float, run.calibration.get("conformal_scores", ()))),
+        }
+        temperature = _temperature(record.get("temperature", 1.0))  # older folders have none
+        return _task(record["task"], record["task_settings"]), run, temperature, limits
+    except ConfigError as error:
+        raise CheckpointError(f"'{folder}' needs a part that is not here. {error}") from error
+    except DAMAGED as error:
+        raise CheckpointError(
+            f"'{path}' is damaged ({type(error).__name__}: {error}). Save the model again."
+        ) from error
+
+
+def _temperature(value: Any) -> float:
+    temperature = float(value)
+    if not 0 < temperature < inf:
+        raise ValueError(f"the temperature is {value!r}")
+    return temperature
 
 
 def _task(name: str, settings: dict[str, Any]) -> Any:

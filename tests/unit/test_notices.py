@@ -121,3 +121,23 @@ def test_a_level_that_the_program_chose_is_kept(bare_logger, capsys):
     bare_logger.setLevel(logging.WARNING)
     say("Not wanted.")
     assert capsys.readouterr().err == "" and bare_logger.level == logging.WARNING
+
+
+def test_runs_apart_collect_for_themselves_and_log_once(records):
+    with collect() as outer:
+        say("read")
+        collected = []
+        for seed in (1, 2):
+            with collect(apart=True) as own:
+                say("read")
+                say("of each run")
+                with collect():
+                    say(f"of run {seed}")
+            collected.append(own)
+        say("after")
+    assert collected == [["read", "of each run", "of run 1"], ["read", "of each run", "of run 2"]]
+    assert outer == ["read", "after"]
+    assert [record.message for record in records.records] == ["read", "of each run", "of run 1", "of run 2", "after"]
+    with collect():
+        say("read")  # another call says it again
+    assert records.records[-1].message == "read"

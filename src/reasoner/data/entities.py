@@ -1,4 +1,4 @@
-"""Which words do entities cover that a file gives as characters of its text: `{start, end, label}` -> a tag a word."""
+"""Entities as people read them, `{start, end, ...}` in characters of a text, to a tag for each word and back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from reasoner.data.alignment import Interval, words_of_characters
 from reasoner.data.examples import RowError
-from reasoner.data.tag_schemes import is_tag
+from reasoner.data.tag_schemes import is_tag, read_spans
 from reasoner.notices import count
 
 
@@ -39,6 +39,34 @@ def tags_of_entities(entities: Any, text: str, offsets: Sequence[Interval]) -> l
             count("{n} entities began or ended inside a word and were widened to whole words.")
         tags[first:last] = [f"B-{label}", *[f"I-{label}"] * (last - first - 1)]
     return tags
+
+
+def entities_of_tags(
+    tags: Sequence[str], probabilities: Sequence[float], text: str, offsets: Sequence[Interval]
+) -> list[dict[str, Any]]:
+    """Return the entities that the tags of a text's words mark, each with the mean probability of its words.
+
+    Args:
+        tags: one a word, as `read_spans` takes them.
+        probabilities: one a word.
+        text: what the characters are counted in.
+        offsets: where each word stands in it.
+    """
+    entities = []
+    for first, last, kind in read_spans(tags):
+        start, end = offsets[first].start, offsets[last - 1].end
+        entities.append(
+            {
+                "entity_group": kind,
+                "word": text[start:end],
+                "start": start,
+                "end": end,
+                "score": sum(probabilities[first:last]) / (last - first),
+                "start_word": first,
+                "end_word": last,
+            }
+        )
+    return entities
 
 
 def _entity(entity: Any) -> tuple[int, int, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf, isfinite
 from typing import Any
 
@@ -73,10 +73,12 @@ def label_name(label: Label, known: Sequence[str]) -> str:
     return str(label) if str(label) in known else known[int(label)]
 
 
-def ordered_as(labels: Sequence[str], other: Sequence[str]) -> tuple[str, ...] | None:
-    """Return `labels` in the order of `other` when both hold the same names but for case, else None."""
-    by_key = {label.casefold(): label for label in labels}
-    keys = [name.casefold() for name in other]
+def ordered_as(
+    labels: Sequence[str], other: Sequence[str], *, key: Callable[[str], str] = str.casefold
+) -> tuple[str, ...] | None:
+    """Return `labels` in the order of `other` when both hold the same names but for what `key` ignores, else None."""
+    by_key = {key(label): label for label in labels}
+    keys = [key(name) for name in other]
     if len(by_key) != len(labels) or sorted(keys) != sorted(by_key):
         return None
     return tuple(by_key[key] for key in keys)

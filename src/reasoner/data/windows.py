@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from reasoner.data.alignment import Interval, ends_of_words, words_of_tokens
 from reasoner.errors import ConfigError
 from reasoner.notices import count
 
@@ -25,6 +26,16 @@ class Window:
     """(tokens,) character offsets in the text that the token comes from; (0, 0) for special tokens."""
     sequence: list[int | None]
     """(tokens,) 0 for the first text, 1 for the second, None for special tokens."""
+
+
+class Owned(NamedTuple):
+    """A word that a window owns, and the token in that window where its label stands."""
+
+    word: int
+    token: int
+    end: int
+    """The next word with a label of its own: the words up to there begin inside this one's sub-words, go on its entity
+    and have no label (`.`, `S` and `.` where the tokenizer makes one sub-word of the raw text `U.S.`)."""
 
 
 def tokenize(
@@ -105,6 +116,25 @@ def owners(word_of_token: Sequence[Sequence[int]], number_of_words: int) -> list
                     owner[word], most_context[word] = window, min(left, right)
             previous = word
     return owner
+
+
+def owned_words(windows: Sequence[Window], words: Sequence[Interval], text: str) -> list[list[Owned]]:
+    """Return for each window the words that it owns, each at its first sub-word there.
+
+    Args:
+        windows: those of one text.
+        words: where each word stands in it.
+        text: the text that windows and words count in.
+    """
+    word_of_token = [words_of_tokens(window.offsets, words, text) for window in windows]
+    owner = owners(word_of_token, len(words))
+    ends = ends_of_words([window.offsets for window in windows], word_of_token, words)
+    owned = []
+    for index, word_of in enumerate(word_of_token):
+        first_token = {word: token for token, word in reversed(list(enumerate(word_of))) if word >= 0}
+        places = sorted(first_token.items())
+        owned.append([Owned(word, token, ends[word]) for word, token in places if owner[word] == index])
+    return owned
 
 
 def whole_characters(texts: Sequence[str]) -> list[str]:

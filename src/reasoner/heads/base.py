@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from reasoner.data.features import Batch
@@ -23,6 +24,20 @@ class Runs(Protocol):
         """Return the outputs for a batch."""
 
 
+class GoldProbabilities(NamedTuple):
+    """How probable the gold is, beside the other label that is the most probable.
+
+    One value for each label: (features,), or (features, length) where a feature has several.
+    """
+
+    gold: Tensor
+    """The label's number; `-100` where there is none."""
+    probability: Tensor
+    other: Tensor
+    """The number of the other label."""
+    other_probability: Tensor
+
+
 class TaskHead(nn.Module, ABC):
     """The output layer of a task and its loss. It knows nothing about data.
 
@@ -32,6 +47,8 @@ class TaskHead(nn.Module, ABC):
 
     auto_class: ClassVar[str | None] = None
     """Such as `"AutoModelForTokenClassification"`; None: own layers."""
+    temperature: float = 1.0
+    """What the logits are divided by before they become probabilities: fitted on validation, 1 until then."""
 
     def __init__(self, config: PreTrainedConfig, *, num_outputs: int) -> None:
         super().__init__()
@@ -61,6 +78,47 @@ class TaskHead(nn.Module, ABC):
     def predict(self, outputs: Outputs, batch: Batch) -> list[Any]:
         """Return one small record a feature, on the CPU: what the task's `decode` needs and no more."""
 
+    def negative_log_likelihood(self, outputs: Outputs, batch: Batch) -> LossSum | None:
+        """Return how unlikely the gold is, in nats, without weights and smoothing: a temperature is fitted to it.
+
+        None: the outputs give no probabilities that dividing the logits would sharpen or flatten. A head that returns a
+        loss promises that no temperature changes what it predicts, only how sure it is.
+        """
+        return None
+
+    def gold_probabilities(self, outputs: Outputs, batch: Batch) -> GoldProbabilities | None:
+        """Return how probable the gold is, without a graph, on the device of the outputs: the label review reads it.
+
+        None: there are no labels to doubt, or no probabilities.
+        """
+        return None
+
+    def scaled(self, outputs: Outputs, temperature: float) -> Outputs:
+        """Return the outputs with their logits (`logits`, or a name that ends with `_logits`) over the temperature."""
+        if temperature == 1:
+            return outputs
+        return {
+            name: value.to(torch.promote_types(value.dtype, torch.float32)) / temperature  # half precision makes ties
+            if name == "logits" or name.endswith("_logits")
+            else value
+            for name, value in outputs.items()
+        }
+
     def infer(self, model: Runs, batch: Batch) -> list[Any]:
-        """Run the model and return its records; a head that generates overrides this."""
-        return self.predict(model(batch), batch)
+        """Run the model and return its records, calibrated; a head that generates overrides this."""
+        return self.predict(self.scaled(model(batch), self.temperature), batch)
+
+
+@torch.no_grad()
+def gold_probabilities(logits: Tensor, labels: Tensor) -> GoldProbabilities:
+    """Compare the gold with the most probable other label, by a softmax over the last dimension.
+
+    Args:
+        logits: (..., classes)
+        labels: (...), class indices; `-100` is ignored.
+    """
+    probabilities = logits.float().softmax(-1)
+    index = labels.clamp(min=0).unsqueeze(-1)
+    probability = probabilities.gather(-1, index).squeeze(-1)
+    other_probability, other = probabilities.scatter(-1, index, -1.0).max(-1)
+    return GoldProbabilities(labels, probability, other, other_probability)

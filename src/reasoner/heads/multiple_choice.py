@@ -26,6 +26,10 @@ class MultipleChoiceHead(TaskHead):
 
     def loss(self, outputs: Outputs, batch: Batch) -> LossSum:
         """Return the cross-entropy of each question over its own choices, summed, and the number of questions."""
+        return self.negative_log_likelihood(outputs, batch)
+
+    def negative_log_likelihood(self, outputs: Outputs, batch: Batch) -> LossSum:
+        """Return the cross-entropy of each question over its own choices."""
         return grouped_cross_entropy(outputs["logits"].squeeze(-1), batch.targets["labels"], batch.group)
 
     def predict(self, outputs: Outputs, batch: Batch) -> list[Any]:

@@ -52,10 +52,15 @@ class QuestionAnsweringHead(TaskHead):
 
         Padding is no position that could be chosen, so that the loss of a window does not depend on its batch.
         """
+        both = self.negative_log_likelihood(outputs, batch)
+        return LossSum(both.total / 2, both.count / 2)
+
+    def negative_log_likelihood(self, outputs: Outputs, batch: Batch) -> LossSum:
+        """Return the cross-entropy of starts and ends, each over the window's own tokens."""
         padding = batch.targets["context_mask"] == IGNORED  # (batch, length): no position to choose
         start = cross_entropy(_without(outputs["start_logits"], padding), batch.targets["start_positions"])
         end = cross_entropy(_without(outputs["end_logits"], padding), batch.targets["end_positions"])
-        return LossSum((start.total + end.total) / 2, start.count)
+        return LossSum(start.total + end.total, start.count + end.count)
 
     def predict(self, outputs: Outputs, batch: Batch) -> list[Any]:
         """Return a `SpanRecord` a window: all spans in the context up to the longest allowed compete."""

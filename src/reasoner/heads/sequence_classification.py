@@ -9,7 +9,7 @@ import torch
 
 from reasoner.data.features import Batch
 from reasoner.errors import ConfigError, suggestion
-from reasoner.heads.base import Outputs, TaskHead
+from reasoner.heads.base import GoldProbabilities, Outputs, TaskHead, gold_probabilities
 from reasoner.losses import LossSum, binary_cross_entropy, cross_entropy, squared_error
 
 if TYPE_CHECKING:
@@ -59,6 +59,19 @@ class SequenceClassificationHead(TaskHead):
             return squared_error(logits.squeeze(-1), labels)
         loss = cross_entropy if self.problem_type == "single_label_classification" else binary_cross_entropy
         return loss(logits, labels, weights=self.class_weights, label_smoothing=self.label_smoothing)
+
+    def negative_log_likelihood(self, outputs: Outputs, batch: Batch) -> LossSum | None:
+        """Return the cross-entropy of one label or of several, without weights and smoothing; a number has none."""
+        if self.problem_type == "regression":
+            return None
+        loss = cross_entropy if self.problem_type == "single_label_classification" else binary_cross_entropy
+        return loss(outputs["logits"], batch.targets["labels"])
+
+    def gold_probabilities(self, outputs: Outputs, batch: Batch) -> GoldProbabilities | None:
+        """Return those of each text's one label; where several may hold there is no other label, but yes or no."""
+        if self.problem_type != "single_label_classification":
+            return None
+        return gold_probabilities(outputs["logits"], batch.targets["labels"])
 
     def predict(self, outputs: Outputs, batch: Batch) -> list[Any]:
         """Return the probabilities (labels,) of each text, or its number (1,)."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from reasoner.data.features import Batch
-from reasoner.heads.base import Outputs, TaskHead
+from reasoner.heads.base import GoldProbabilities, Outputs, TaskHead, gold_probabilities
 from reasoner.losses import LossSum, cross_entropy
 
 if TYPE_CHECKING:
@@ -59,6 +59,14 @@ class TokenClassificationHead(TaskHead):
             weights=self.class_weights,
             label_smoothing=self.label_smoothing,
         )
+
+    def negative_log_likelihood(self, outputs: Outputs, batch: Batch) -> LossSum:
+        """Return the cross-entropy without weights and smoothing."""
+        return cross_entropy(outputs["logits"], batch.targets["labels"])
+
+    def gold_probabilities(self, outputs: Outputs, batch: Batch) -> GoldProbabilities:
+        """Return those of each labelled token."""
+        return gold_probabilities(outputs["logits"], batch.targets["labels"])
 
     def predict(self, outputs: Outputs, batch: Batch) -> list[Any]:
         """Return a `TokenRecord` a feature."""

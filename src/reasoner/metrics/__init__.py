@@ -8,8 +8,16 @@ from reasoner.metrics.answers import answer_scores, best_no_answer_threshold
 from reasoner.metrics.chunking import Span, spans
 from reasoner.metrics.classification import classification_scores, multilabel_scores, regression_scores
 from reasoner.metrics.direction import greater_is_better, register_direction
-from reasoner.metrics.entities import entity_scores, span_scores, token_scores
-from reasoner.metrics.partial import entity_errors, entity_surfaces, match_entities, overlap_scores, seen_unseen
+from reasoner.metrics.entities import entity_scores, span_scores, token_scores, well_formed_spans
+from reasoner.metrics.partial import (
+    entity_errors,
+    entity_surfaces,
+    match_entities,
+    overlap_scores,
+    scores_by_rule,
+    seen_unseen,
+    tag_scores,
+)
 
 if TYPE_CHECKING:
     from reasoner.metrics.calibration import (
@@ -53,10 +61,13 @@ __all__ = [
     "register_direction",
     "regression_scores",
     "risk_coverage",
+    "scores_by_rule",
     "seen_unseen",
     "span_scores",
     "spans",
+    "tag_scores",
     "token_scores",
+    "well_formed_spans",
 ]
 
 

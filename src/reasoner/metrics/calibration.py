@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from math import ceil, inf
-from typing import TypedDict
+from collections.abc import Mapping, Sequence
+from math import ceil, exp, inf, log
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from reasoner.errors import ConfigError, DataError, LabelError
+from reasoner.metrics.chunking import Span, spans
 from reasoner.metrics.counting import Floats, as_right
 
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.01, 100.0
@@ -143,6 +145,39 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     limits = (np.log(LOWEST_TEMPERATURE), np.log(HIGHEST_TEMPERATURE))
     found = minimize_scalar(negative_log_likelihood, bounds=limits, method="bounded", options={"xatol": 1e-6})
     return float(np.exp(found.x))
+
+
+def threshold_at(threshold: float, temperature: float) -> float:
+    """Return the threshold that parts the same rows when all logits are divided by a temperature.
+
+    Far below 1 a temperature makes probabilities that are 0 or 1 to the last digit, which no threshold parts.
+
+    Args:
+        threshold: on a sigmoid of logits, in 0-1.
+        temperature: above 0.
+    """
+    if not 0 < threshold < 1:  # parts nothing
+        return threshold
+    return 1 / (1 + exp(min(log((1 - threshold) / threshold) / temperature, 700)))  # beyond it exp overflows
+
+
+def judged_entities(
+    predictions: Sequence[Sequence[Mapping[str, Any]]], gold: Sequence[Sequence[str | None]]
+) -> list[tuple[float, bool]]:
+    """Return the score of each predicted entity, and whether there is a gold one of its type and extent.
+
+    Args:
+        predictions: the entities of each sentence, with `entity_group`, `score`, `start_word` and `end_word`.
+        gold: the tags of each sentence in IOB2; None for a word that is not scored. An entity on such is not judged.
+    """
+    judged = []
+    for entities, tags in zip(predictions, gold, strict=True):
+        true = set(spans([tag or "O" for tag in tags]))
+        for entity in entities:
+            start, end = entity["start_word"], entity["end_word"]
+            if None not in tags[start:end]:
+                judged.append((float(entity["score"]), Span(entity["entity_group"], start, end) in true))
+    return judged
 
 
 def brier_score(probabilities: ArrayLike, labels: ArrayLike) -> float:

@@ -102,6 +102,23 @@ def span_scores(gold: Sequence[Collection[Span]], predicted: Sequence[Collection
     return {**overall, "macro": macro_average(rows), "weighted": weighted_average(rows), "by_type": by_type}
 
 
+def well_formed_spans(tags: Sequence[str], scheme: str) -> list[Span]:
+    """Return the entities whose tags keep to their scheme, as seqeval's strict mode finds them.
+
+    Args:
+        tags: one a word.
+        scheme: IOB1, IOB2, BIOES or BILOU as in `spans`; also IO, which is read as IOB1 (they differ where two entities
+            touch, which IO cannot write), and BMES, which is BIOES with another letter for the inside.
+
+    Raises:
+        DataError: if a tag has a prefix that the scheme lacks.
+        ConfigError: if the scheme is unknown.
+    """
+    if scheme == "BMES":
+        tags, scheme = [f"I{tag[1:]}" if tag.startswith("M") else tag for tag in tags], "BIOES"
+    return spans(tags, mode="strict", scheme="IOB1" if scheme == "IO" else scheme)
+
+
 def token_scores(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> TokenScores:
     """Score tag sequences word by word, `O` included, with a row for each tag that is gold or predicted.
 
@@ -156,7 +173,11 @@ def _joined(sentences: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _numbered(sentences: Sequence[Collection[Span]]) -> set[tuple[int, Span]]:
-    return {(number, Span(*span)) for number, found in enumerate(sentences) for span in found}
+    return {
+        (number, span if isinstance(span, Span) else Span(*span))
+        for number, found in enumerate(sentences)
+        for span in found
+    }
 
 
 def _types(numbered: Iterable[tuple[int, Span]]) -> Counter[str]:

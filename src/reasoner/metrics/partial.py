@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import NamedTuple, TypedDict
+from operator import itemgetter
+from typing import Any, NamedTuple, TypedDict
 
 from reasoner.errors import Problem, raise_if_any
 from reasoner.metrics.checks import check_same_length
-from reasoner.metrics.chunking import Span
-from reasoner.metrics.counts import LabelScores, scores_from_counts
+from reasoner.metrics.chunking import Span, spans
+from reasoner.metrics.counts import Averages, LabelScores, scores_from_counts
+from reasoner.metrics.entities import span_scores, token_scores
 
 ERROR_KINDS = ("boundary", "type", "boundary_and_type", "missed", "spurious")
 
@@ -83,7 +85,64 @@ def overlap_scores(gold: Spans, predicted: Spans) -> dict[str, OverlapScores]:
         DataError: if the numbers of sets differ or are 0, or a span is empty.
     """
     pairs = _ordered_pairs(gold, predicted)
-    return {scheme: _scheme_scores(pairs, right, otherwise) for scheme, (right, otherwise) in _SCHEMES.items()}
+    return {scheme: _scheme_scores(pairs, *rule) for scheme, rule in _SCHEMES.items()}
+
+
+def scores_by_rule(gold: Spans, predicted: Spans, *, well_formed: Spans | None = None) -> dict[str, LabelScores]:
+    """Score the same predictions by four rules, each named: which one a figure follows moves it by many points.
+
+    `conll`: type, first and last word must be right, as conlleval and seqeval's default mode count.
+    `scheme_strict`: the same, and a gold entity whose tags break their scheme is none, as in seqeval's strict mode:
+    what is predicted in its place is wrong.
+    `partial`: the span must be right, whatever the type, and an overlap is worth half a point; `type_only`: the type
+    must be right, with any overlap. They are the schemes `partial` and `ent_type` of `overlap_scores`.
+
+    Args:
+        gold: for each sentence a set of spans.
+        predicted: the same number of sets.
+        well_formed: for each sentence the gold entities whose tags keep to their scheme (`well_formed_spans`);
+            None: all of them.
+
+    Raises:
+        DataError: if the numbers of sets differ or are 0, or a span is empty.
+    """
+    pairs = _ordered_pairs(gold, predicted)
+    conll = span_scores(gold, predicted)
+    strict = conll if well_formed is None else span_scores(well_formed, predicted)
+    partial, type_only = (_scheme_scores(pairs, *_SCHEMES[scheme]) for scheme in ("partial", "ent_type"))
+    return {
+        "conll": _row(conll, conll["support"]),
+        "scheme_strict": _row(strict, strict["support"]),
+        "partial": _row(partial, partial["possible"]),
+        "type_only": _row(type_only, type_only["possible"]),
+    }
+
+
+def tag_scores(
+    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], *, well_formed: Spans | None = None
+) -> dict[str, Any]:
+    """Return all that a report says of predicted tags: their scores by every rule, their errors, and single tags.
+
+    Args:
+        gold: for each sentence one IOB2 tag a word.
+        predicted: the same shape.
+        well_formed: as in `scores_by_rule`.
+
+    Returns:
+        The scores of `entity_scores`, with `by_rule` (`scores_by_rule`), `errors` (`entity_errors`) and `tokens`
+        (`token_scores`) beside them.
+
+    Raises:
+        DataError: if the shapes differ or a tag cannot be read.
+    """
+    tokens = token_scores(gold, predicted)
+    truth, found = [spans(tags) for tags in gold], [spans(tags) for tags in predicted]
+    return {
+        **span_scores(truth, found),
+        "by_rule": scores_by_rule(truth, found, well_formed=well_formed),
+        "errors": entity_errors(truth, found),
+        "tokens": tokens,
+    }
 
 
 def entity_errors(gold: Spans, predicted: Spans) -> EntityErrors:
@@ -95,9 +154,7 @@ def entity_errors(gold: Spans, predicted: Spans) -> EntityErrors:
     Raises:
         DataError: if the numbers of sets differ or are 0, or a span is empty.
     """
-    kinds = Counter(
-        match.kind for truth, found in _ordered_pairs(gold, predicted) for match in match_entities(truth, found)
-    )
+    kinds = Counter(match.kind for pair in _ordered_pairs(gold, predicted) for match in _matched(*pair))
     return {
         "correct": kinds["correct"],
         "boundary": kinds["boundary"],
@@ -115,7 +172,13 @@ def match_entities(gold: Collection[Span], predicted: Collection[Span]) -> list[
     span (type), same type and an overlap (boundary), an overlap (boundary_and_type). In a round the pair with the
     longest overlap goes first, then the one that begins first. What is left is missed or spurious.
     """
-    left_gold, left_predicted = _ordered(gold), _ordered(predicted)
+    return _matched(_ordered(gold), _ordered(predicted))
+
+
+def _matched(left_gold: list[Span], left_predicted: list[Span]) -> list[EntityMatch]:
+    """Match two ordered lists; they are used up."""
+    if left_gold == left_predicted:
+        return [EntityMatch("correct", span, span) for span in left_gold]
     matches = []
     for kind, fits in _ROUNDS:
         pairs = [(truth, found) for truth in left_gold for found in left_predicted if fits(truth, found)]
@@ -139,7 +202,7 @@ def entity_surfaces(found: Spans, texts: Sequence[str | Sequence[str]]) -> froze
         DataError: if the numbers of sentences differ or are 0.
     """
     check_same_length(found, texts, unit="sentences")
-    return frozenset(_surface(Span(*span), text) for spans, text in zip(found, texts, strict=True) for span in spans)
+    return frozenset(_surface(Span(*span), text) for group, text in zip(found, texts, strict=True) for span in group)
 
 
 def seen_unseen(
@@ -248,6 +311,9 @@ def _scheme_scores(
 def _outcomes(
     gold: list[Span], predicted: list[Span], right: Callable[[Span, Span], bool], otherwise: str
 ) -> Iterator[str]:
+    if gold == predicted:  # most sentences are right, and each of their entities is then matched to itself
+        yield from ["correct"] * len(gold)
+        return
     unclaimed = list(gold)
     for found in predicted:
         near = [truth for truth in unclaimed if _overlaps_enough(truth, found)]
@@ -258,6 +324,15 @@ def _outcomes(
         unclaimed.remove(near[0] if best is None else best)
         yield otherwise if best is None else "correct"
     yield from ["missed"] * len(unclaimed)
+
+
+def _row(scores: Averages, support: int) -> LabelScores:
+    return {
+        "precision": scores["precision"],
+        "recall": scores["recall"],
+        "f1": scores["f1"],
+        "support": support,
+    }
 
 
 def _ordered_pairs(gold: Spans, predicted: Spans) -> list[tuple[list[Span], list[Span]]]:
@@ -276,7 +351,8 @@ def _ordered_pairs(gold: Spans, predicted: Spans) -> list[tuple[list[Span], list
 
 
 def _ordered(spans: Collection[Span]) -> list[Span]:
-    return sorted({Span(*span) for span in spans}, key=lambda span: (span.start, span.end, span.type))
+    unique = {span if isinstance(span, Span) else Span(*span) for span in spans}
+    return sorted(unique, key=itemgetter(1, 2, 0)) if len(unique) > 1 else list(unique)
 
 
 def _surface(span: Span, text: str | Sequence[str]) -> tuple[str, str]:

@@ -7,11 +7,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from reasoner.reports.layout import Facts, Table, cell
 from reasoner.reports.run import Run
 from reasoner.reports.tables import (
-    Facts,
-    Table,
-    cell,
     last_part,
     notes,
     overview,
@@ -148,16 +146,24 @@ def _usage(run: Run, auto_class: str | None) -> list[str]:
 
 
 def _limits(run: Run) -> list[str]:
+    calibrated = run.calibration.get("temperature", 1) != 1
     limits = [
         "The scores hold for the data above; on text of another domain, time or language expect others, mostly lower.",
-        "They come from one run; another seed gives other scores, the more so the smaller the data.",
-        "The probabilities are not calibrated: a score of 0.9 need not be right nine times in ten.",
+        f"They come from {_runs(run)}; another seed gives other scores, the more so the smaller the data.",
+        "The probabilities are calibrated on validation rows by a temperature that `reasoner` applies, and plain "
+        "transformers does not."
+        if calibrated
+        else "The probabilities are not calibrated: a score of 0.9 need not be right nine times in ten.",
         "Errors and biases of the pretrained model and of the labels are learned as well.",
         "No licence is stated here: those of the pretrained model and of the data apply.",
     ]
     if length := run.config.get("max_length"):
         limits.insert(3, f"It reads at most {length} tokens at once; longer inputs are cut, or read in windows.")
     return limits
+
+
+def _runs(run: Run) -> str:
+    return f"the best of {len(run.seeds)} runs on validation" if len(run.seeds) > 1 else "one run"
 
 
 def _without_folders(run: Run) -> Run:

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from html import escape
 
 from reasoner.errors import ConfigError
+from reasoner.reports.layout import Facts, Table
 from reasoner.reports.plots import learning_curve_png
 from reasoner.reports.run import Run
-from reasoner.reports.tables import Facts, Table, notes, overview, score_tables, title, training_facts
+from reasoner.reports.tables import notes, overview, score_tables, title, training_facts
 
 # No colour of text or ground is set: both come from the notebook, dark or light. Grey lines show on either.
 _LINE = "1px solid rgba(128, 128, 128, 0.45)"

@@ -32,8 +32,23 @@ class Run:
     """By "before", "train", "validation", "test": numbers, and tables as nested dicts (`by_type`, `by_label`, ...).
     "before" is absent when it was not asked for, "test" when there is no test split. "train" holds `seconds`,
     `tokens_per_second`, `loss`, `steps`, `epochs`."""
+    intervals: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Of the primary metric, by "before", "validation", "test": `lower`, `upper` and `confidence` of its bootstrap
+    interval over rows. A split is absent where the task has no `primary_counts`."""
+    comparison: dict[str, Any] | None = None
+    """After against before on the compared split, the fields of `Comparison`; None when "before" was not asked for."""
+    seeds: list[dict[str, Any]] = field(default_factory=list)
+    """With several seeds, what each gave: `seed`, `validation` and `test` (the primary metric by name), `seconds`. The
+    rest of the record is that of the best on validation, whose seed is in `config`."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """Rows with `step`, `epoch`, `split` ("train" with `loss` and `learning_rate`, "validation" with scores)."""
+    calibration: dict[str, Any] = field(default_factory=dict)
+    """What the probabilities are worth; empty where the task has none. `temperature` of the head, and the expected
+    calibration error on validation without and with it (`validation_ece_before`, `validation_ece_after`). On the
+    compared split: `count` of the rows (in NER entities), `ece`, `mce`, the `bins` of a reliability plot and the points
+    of `risk_coverage`, with `risk_coverage_area`. `conformal_scores` of validation, for label sets."""
+    checks: dict[str, Any] = field(default_factory=dict)
+    """What was found before training: `findings`, `rows` and the `estimate`; see `checks.report.CheckReport`."""
     best_step: int | None = None
     stopped_early: bool = False
     notices: list[str] = field(default_factory=list)

@@ -4,35 +4,36 @@ from __future__ import annotations
 
 import re
 import textwrap
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Any
 
 from reasoner.errors import ConfigError
 from reasoner.metrics.direction import greater_is_better
+from reasoner.reports.layout import (
+    Facts,
+    Table,
+    cell,
+    clean,
+    clipped,
+    display_width,
+    duration,
+    fact_lines,
+    item_lines,
+    readable,
+    table_lines,
+)
 from reasoner.reports.run import Run
+from reasoner.reports.uncertainty import calibration_line, comparison_sentences, interval_row, seeds_table
 
 SHOWN_ROWS = 50
-SHOWN_CHARACTERS = 24
 NARROWEST = 40
-GAP = "  "
 _NOT_SCORES = ("step", "epoch", "split")
 _TRAINING_FACTS = ("seconds", "tokens_per_second", "loss", "steps", "epochs")
-
-Facts = list[tuple[str, str]]
-"""Names and what there is to say of each."""
-
-
-class Table(NamedTuple):
-    """A table of finished cells."""
-
-    title: str
-    columns: tuple[str, ...]
-    """Headers; the first column holds the rows' names."""
-    rows: Sequence[tuple[str, ...]]
-    marked: str | None = None
-    """The name of the row to point at: the primary metric."""
+_EXPLAINED = {
+    "by_rule": "partial: span only, overlap half; type_only: any overlap",
+    "by_novelty": "is the entity, as this type, in the training data?",
+}
 
 
 def report_text(run: Run, *, width: int = 80) -> str:
@@ -47,15 +48,15 @@ def report_text(run: Run, *, width: int = 80) -> str:
     """
     if width < NARROWEST:
         raise ConfigError(f"width is {width}; a report needs at least {NARROWEST} columns.")
-    heading = _clipped(_clean(title(run)), width)
-    blocks = [[heading, "=" * _display_width(heading), *_fact_lines(overview(run), width)]]
-    blocks += [[_clipped(_clean(table.title), width), *_table_lines(table, width)] for table in score_tables(run)]
+    heading = clipped(clean(title(run)), width)
+    blocks = [[heading, "=" * display_width(heading), *fact_lines(overview(run), width)]]
+    blocks += [[clipped(clean(table.title), width), *table_lines(table, width)] for table in score_tables(run)]
     if notes(run):
-        blocks.insert(2, [line for note in notes(run) for line in textwrap.wrap(_clean(note), width)])
+        blocks.insert(2, [line for note in notes(run) for line in textwrap.wrap(clean(note), width)])
     if facts := training_facts(run):
-        blocks.append(["Training", *_fact_lines(facts, width)])
+        blocks.append(["Training", *fact_lines(facts, width)])
     if run.notices:
-        blocks.append(["Notices", *(line for notice in run.notices for line in _item_lines(notice, width))])
+        blocks.append(["Notices", *(line for notice in run.notices for line in item_lines(notice, width))])
     return "\n\n".join("\n".join(block) for block in blocks)
 
 
@@ -82,11 +83,11 @@ def overview(run: Run) -> Facts:
 
 
 def score_tables(run: Run) -> list[Table]:
-    """Return the scores before and after with validation beside them, then the compared split's tables by type etc."""
+    """Return the scores before and after with validation beside them, the seeds, then the tables by type etc."""
     split = run.compared_split if scores_on(run, run.compared_split) else "validation"
     before = run.metrics.get("before", {}) if split == run.compared_split else {}
-    tables = [_scores_table(run), *_nested_tables(scores_on(run, split), before, (), split)]
-    return [table for table in tables if table.rows]
+    tables = [_scores_table(run), seeds_table(run), *_nested_tables(scores_on(run, split), before, (), split)]
+    return [table for table in tables if table and table.rows]
 
 
 def scores_on(run: Run, split: str) -> dict[str, Any]:
@@ -107,10 +108,13 @@ def notes(run: Run) -> list[str]:
         direction = ""
     chosen = run.best_step is not None
     choice = "; on validation it chose the best weights" if chosen else ""
+    over = " The interval is over rows (bootstrap), not over seeds." if run.intervals else ""
     found = [
         f"* {run.primary_metric} is the primary metric{direction}{choice}. "
-        "Scores such as F1 and accuracy are fractions from 0 to 1."
+        f"Scores such as F1 and accuracy are fractions from 0 to 1.{over}"
     ]
+    if run.comparison:
+        found.insert(0, f"After against before: {comparison_sentences(run.comparison)}")
     if chosen and run.compared_split == "validation":
         found.append("There is no test split: the same rows chose the best weights, so the scores are optimistic.")
     return found
@@ -134,36 +138,11 @@ def training_facts(run: Run) -> Facts:
         facts.append(("best step", f"{run.best_step:,}{_best_score(run)}"))
     if train:
         facts.append(("stopped early", _stopped(run)))
-    elif run.history:
+    if line := calibration_line(run):
+        facts.append(("probabilities", line))
+    if not train and run.history:
         facts.append(("state", f"written during training, at step {run.history[-1]['step']:,}"))
     return facts
-
-
-def cell(value: Any) -> str:
-    """Return a value as text: fractions with four decimals, counts whole, others cut to a few characters."""
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Integral):
-        return f"{int(value):,}"
-    if isinstance(value, Real):
-        number = float(value)
-        return f"{number:.4f}" if number == 0 or 5e-5 <= abs(number) < 1e6 else f"{number:.4g}"
-    return _clipped(_clean(str(value)), SHOWN_CHARACTERS)
-
-
-def readable(name: str) -> str:
-    """Return a name in words: `by_type` as "by type"."""
-    return name.replace("_", " ")
-
-
-def duration(seconds: float) -> str:
-    """Return a time in the units that people use."""
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _scores_table(run: Run) -> Table:
@@ -178,23 +157,26 @@ def _scores_table(run: Run) -> Table:
     if split != "validation" and validation:
         columns["validation"] = validation
     names = dict.fromkeys([run.primary_metric, *(name for scores in columns.values() for name in scores)])
-    rows = {
-        name: [cell(scores.get(name)) for scores in columns.values()]
+    rows = [
+        [name, *(cell(scores.get(name)) for scores in columns.values())]
         for name in names
         if any(_is_score(name, scores.get(name)) for scores in columns.values())
-    }
-    headers = list(columns)
+    ]
+    intervals = interval_row([run.intervals.get(_split_of(header, split)) for header in columns])
+    if intervals and rows:
+        rows.insert(1, intervals)
+    headers = ["", *columns]
     if before and after:
-        headers.insert(2, "change")
-        for name, cells in rows.items():
-            cells.insert(2, _change(before.get(name), after.get(name)))
+        headers.insert(3, "change")
+        for row in rows:
+            row.insert(3, _change(before.get(row[0]), after.get(row[0])))
     heading = f"Scores on {split}{count}" + (", before and after training" if before and after else "")
-    return Table(
-        heading if after else "Scores",
-        ("", *headers),
-        [(name, *cells) for name, cells in rows.items()],
-        run.primary_metric,
-    )
+    return Table(heading if after else "Scores", tuple(headers), [tuple(row) for row in rows], run.primary_metric)
+
+
+def _split_of(header: str, compared: str) -> str:
+    """Return which of the record's scores a column shows."""
+    return compared if header == "after" else header.partition(" ")[0]
 
 
 def _nested_tables(
@@ -210,9 +192,17 @@ def _nested_tables(
     for columns in dict.fromkeys(_columns(line) for line in lines.values()):
         group = {name: line for name, line in lines.items() if _columns(line) == columns}
         if columns:
-            yield _table(_heading(split, path, ", ".join(map(str, group))), columns, group, {})
+            heading = _heading(split, path, ", ".join(map(str, group)))
+            yield _table(heading, columns, _with_before(group, before) if len(group) == 1 else group, {})
     for name, line in lines.items():
         yield from _nested_tables(line, _mapping(before.get(name)), (*path, str(name)), split)
+
+
+def _with_before(group: Mapping[Any, Any], before: Mapping[str, Any]) -> Mapping[Any, Any]:
+    """Return the rows for a single line, whose name stands in the heading: before and after, if there is a before."""
+    ((name, line),) = group.items()
+    earlier = _mapping(before.get(name))
+    return {"before": earlier, "after": line} if earlier else {"": line}
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -232,7 +222,8 @@ def _columns(line: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _heading(split: str, path: tuple[str, ...], name: str) -> str:
-    return f"{split}: {readable(' '.join((*path, name)))}"
+    explained = f" ({_EXPLAINED[name]})" if name in _EXPLAINED and not path else ""
+    return f"{split}: {readable(' '.join((*path, name)))}{explained}"
 
 
 def _table(heading: str, columns: tuple[str, ...], rows: Mapping[Any, Any], before: Mapping[Any, Any]) -> Table:
@@ -276,68 +267,3 @@ def _stopped(run: Run) -> str:
     if not run.stopped_early:
         return "no"
     return f"yes (patience {run.config['patience']})" if run.config.get("patience") else "yes"
-
-
-def _table_lines(table: Table, width: int) -> list[str]:
-    """Lay a table out; columns that do not fit beside each other follow below, with the names again."""
-    cells = [[_clean(text) for text in row] for row in (table.columns, *table.rows)]
-    widths = [max(map(_display_width, column)) for column in zip(*cells, strict=True)]
-    mark = 2 if table.marked else 0
-    room = width - mark
-    name_width = min(widths[0], max(20, room - sum(wide + len(GAP) for wide in widths[1:])))
-    lines: list[str] = []
-    for group in _column_groups(widths, room - name_width):
-        for row in cells:
-            prefix = ("* " if row[0] == table.marked else "  ") if mark else ""
-            texts = [_padded(row[0], name_width), *(_padded(row[i], wide, right=True) for i, wide in group.items())]
-            lines.append((prefix + GAP.join(texts)).rstrip())
-    return lines
-
-
-def _column_groups(widths: list[int], room: int) -> Iterator[dict[int, int]]:
-    """Yield column numbers with their widths, as many at a time as fit into `room`."""
-    group: dict[int, int] = {}
-    for index, wide in enumerate(widths[1:], start=1):
-        wide = min(wide, room - len(GAP))
-        if group and sum(group.values()) + len(GAP) * (len(group) + 1) + wide > room:
-            yield group
-            group = {}
-        group[index] = wide
-    yield group
-
-
-def _fact_lines(facts: Facts, width: int) -> list[str]:
-    names = max(len(name) for name, _ in facts)
-    lines = []
-    for name, text in facts:
-        wrapped = textwrap.wrap(_clean(text), width - names - len(GAP)) or [""]
-        lines += [f"{label:<{names}}{GAP}{line}" for label, line in zip([name] + [""] * len(wrapped), wrapped)]  # noqa: B905
-    return lines
-
-
-def _item_lines(text: str, width: int) -> list[str]:
-    return textwrap.wrap(_clean(text), width, initial_indent="- ", subsequent_indent="  ")
-
-
-def _clean(text: str) -> str:
-    """Return the text on one line, without control characters that would move a terminal's cursor."""
-    return re.sub(r"\s+", " ", "".join(c for c in text if unicodedata.category(c) != "Cc" or c.isspace()))
-
-
-def _display_width(text: str) -> int:
-    """Return the columns that a text takes: two for a wide East Asian character, none for a combining mark."""
-    return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
-
-
-def _clipped(text: str, width: int) -> str:
-    if _display_width(text) <= width:
-        return text
-    while _display_width(text) > width - 1:
-        text = text[:-1]
-    return text + "…"
-
-
-def _padded(text: str, width: int, *, right: bool = False) -> str:
-    text = _clipped(text, width)
-    spaces = " " * (width - _display_width(text))
-    return spaces + text if right else text + spaces

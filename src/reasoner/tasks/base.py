@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from inspect import Parameter, signature
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from random import Random
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 from reasoner.data.examples import Example
 from reasoner.data.features import Feature
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 ExampleT = TypeVar("ExampleT", bound=Example)
 PredictionT = TypeVar("PredictionT")
 Splits = Mapping[str, Sequence[ExampleT]]
+
+
+class PartialInput(NamedTuple):
+    """A part of the input, on which a model of its own is trained to see how far it gets without the rest."""
+
+    unseen: str
+    """What it goes without, as it follows "62 of your 84 points need no ..."."""
+    view: Callable[[Any], Any]
+    """The example without it: emptied texts, the gold as it was."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +50,8 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     """Which of the `head_arguments` are passed only to heads that take them: what nobody set, a head may do without."""
     keep_together: ClassVar[bool] = False
     """Whether the features of an example must share a batch."""
+    answer_keys: ClassVar[tuple[str, ...]] = ()
+    """Where a prediction is a dict: what in it is None when the model is not sure enough to answer."""
 
     head: str | None = None
     """The registered name of another head; None: the task's own."""
@@ -115,6 +127,68 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
         """Return the probability that the model gives to a prediction as a whole; None: it gives none."""
         return None
 
+    def judged(self, predictions: Sequence[PredictionT], examples: Sequence[ExampleT]) -> list[tuple[float, bool]]:
+        """Return how sure the model was of each thing that it said (here: of each row), and whether it was right.
+
+        Empty: nothing is right or wrong.
+        """
+        right = self.rows_right(predictions, examples)
+        if right is None:
+            return []
+        confidences = [self.confidence(prediction) for prediction in predictions]
+        return [(sure, hit) for sure, hit in zip(confidences, right, strict=True) if sure is not None]
+
+    def withheld(self, prediction: PredictionT, min_confidence: float) -> PredictionT:
+        """Return the prediction with its answer left out, if the model is less sure of it than `min_confidence`.
+
+        Raises:
+            ConfigError: if the task gives no confidence.
+        """
+        confidence = self.confidence(prediction)
+        if confidence is None or not self.answer_keys or not isinstance(prediction, dict):
+            raise ConfigError(f"min_confidence: {type(self).__name__} gives no confidence for this. Leave it out.")
+        abstained = confidence < min_confidence
+        answer = {key: None for key in self.answer_keys if key in prediction and abstained}
+        return {**prediction, **answer, "abstained": abstained}  # type: ignore[return-value]
+
+    def label_probabilities(self, prediction: PredictionT) -> Mapping[Any, float] | None:
+        """Return the probabilities of the labels that one was chosen from, for conformal sets; None: not so chosen."""
+        return None
+
+    def right_label(self, example: ExampleT) -> Any:
+        """Return which of the `label_probabilities` is that of the gold."""
+        raise NotImplementedError(f"{type(self).__name__} has label_probabilities and no right_label.")
+
+    def gold_lost(self, example: ExampleT, features: Sequence[Feature]) -> int:
+        """Return how many entities or answers of the gold no prediction can give, since no feature holds them whole.
+
+        They count as missed in every score; this says how many of the misses are not the model's.
+        """
+        return 0
+
+    def slices(
+        self, predictions: Sequence[PredictionT], examples: Sequence[ExampleT], training: Sequence[ExampleT]
+    ) -> dict[str, Any]:
+        """Return further tables of metrics that need the training examples: what was seen in training, and what not."""
+        return {}
+
+    def partial_inputs(self) -> dict[str, PartialInput]:
+        """Return the parts of the input that should not do alone, by name, such as "hypothesis only"."""
+        return {}
+
+    def reordered_inputs(self) -> dict[str, Callable[[ExampleT, Random], ExampleT]]:
+        """Return, by name, what may be done to an example without a change of what is right, gold included."""
+        return {}
+
+    def baselines(
+        self, training: Sequence[ExampleT], examples: Sequence[ExampleT]
+    ) -> Mapping[str, Sequence[PredictionT]]:
+        """Return predictions for the examples that need no model, by name; the first is the plainest guess.
+
+        They need hold no more than `score` and `primary_counts` read.
+        """
+        return {}
+
     @property
     def num_outputs(self) -> int:
         """How many outputs the head has for a text, a token or a choice."""
@@ -134,6 +208,13 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
 
     def tuned(self, predictions: Sequence[PredictionT], examples: Sequence[ExampleT]) -> Self:
         """Return the task with decision thresholds fitted on validation predictions; by default there are none."""
+        return self
+
+    def with_temperature(self, temperature: float) -> Self:
+        """Return the task with its thresholds on probabilities moved as the temperature moves these.
+
+        So no decision changes. By default there are no thresholds.
+        """
         return self
 
     def build_head(self, config: PreTrainedConfig) -> TaskHead:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -23,6 +24,7 @@ from reasoner.data.labels import (
 from reasoner.data.windows import tokenize
 from reasoner.errors import ConfigError, DataError, Problem, raise_if_any, suggestion
 from reasoner.metrics import classification_scores, multilabel_scores, regression_scores
+from reasoner.metrics.calibration import threshold_at
 from reasoner.metrics.counting import (
     RowCounts,
     f1_from_sums,
@@ -33,7 +35,7 @@ from reasoner.metrics.counting import (
     set_counts,
 )
 from reasoner.notices import count, say
-from reasoner.tasks.base import Splits, Task
+from reasoner.tasks.base import PartialInput, Splits, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -113,6 +115,7 @@ class Classification(Task[Any, dict[str, Any]]):
     Example: ClassVar[type[Example]] = ClassificationExample
     default_head = "sequence_classification"
     offered = frozenset({"problem_type"})
+    answer_keys = ("label", "labels")
     customary_order: ClassVar[tuple[str, ...]] = ()
     """Label names that come first, in this order."""
 
@@ -227,12 +230,41 @@ class Classification(Task[Any, dict[str, Any]]):
         return [set(self.gold_names(e)) == labels for e, labels in zip(examples, found, strict=True)]
 
     def confidence(self, prediction: dict[str, Any]) -> float | None:
-        """Return the probability of the label; of several the least sure yes or no; a number has none."""
+        """Return the probability of the label; of several that of all yes and no together; a number has none."""
         if self.kind == "number":
             return None
         if self.kind == "multi":
-            return float(min(max(score, 1 - score) for score in prediction["scores"].values()))
+            held = set(prediction["labels"])
+            return float(math.prod(p if name in held else 1 - p for name, p in prediction["scores"].items()))
         return float(prediction["score"])
+
+    def label_probabilities(self, prediction: dict[str, Any]) -> Mapping[Any, float] | None:
+        """Return the probability of each label, when there is one to choose."""
+        return None if self.kind in ("multi", "number") else dict(prediction["scores"])
+
+    def right_label(self, example: Any) -> Any:
+        """Return the label's name."""
+        return self._name(example.label)
+
+    def with_temperature(self, temperature: float) -> Self:
+        """Return the task with the threshold of several labels moved along."""
+        return replace(self, threshold=threshold_at(self.threshold, temperature)) if self.kind == "multi" else self
+
+    def partial_inputs(self) -> dict[str, PartialInput]:
+        """Return each side of a pair alone; a text that is no pair stays as it is."""
+        return {
+            "text_pair only": PartialInput("text", lambda e: e if e.text_pair is None else replace(e, text="")),
+            "text only": PartialInput("text_pair", lambda e: e if e.text_pair is None else replace(e, text_pair="")),
+        }
+
+    def baselines(self, training: Sequence[Any], examples: Sequence[Any]) -> dict[str, Sequence[dict[str, Any]]]:
+        """Return the label, or set of labels, that is commonest in training; of numbers their mean."""
+        if self.kind == "number":
+            mean = math.fsum(float(example.label) for example in training) / len(training)
+            return {"mean": [{"value": mean}] * len(examples)}
+        names = Counter(frozenset(self.gold_names(example)) for example in training).most_common(1)[0][0]
+        guess = {"labels": sorted(names)} if self.kind == "multi" else {"label": next(iter(names))}
+        return {"majority": [guess] * len(examples)}
 
     @property
     def num_outputs(self) -> int:

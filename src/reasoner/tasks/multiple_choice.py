@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from random import Random
 from string import ascii_uppercase
 from typing import Any, Self
 
@@ -14,7 +16,7 @@ from reasoner.data.windows import tokenize
 from reasoner.errors import DataError
 from reasoner.metrics.counting import RowCounts, mean_counts, mean_from_sums
 from reasoner.notices import count
-from reasoner.tasks.base import Task
+from reasoner.tasks.base import PartialInput, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,7 @@ class MultipleChoice(Task[MultipleChoiceExample, dict[str, Any]]):
     Example = MultipleChoiceExample
     default_head = "multiple_choice"
     keep_together = True
+    answer_keys = ("choice", "answer")
 
     @property
     def primary_metric(self) -> str:
@@ -152,6 +155,38 @@ class MultipleChoice(Task[MultipleChoiceExample, dict[str, Any]]):
     def confidence(self, prediction: dict[str, Any]) -> float | None:
         """Return the probability of the choice that was taken."""
         return float(prediction["scores"][prediction["choice"]])
+
+    def label_probabilities(self, prediction: dict[str, Any]) -> Mapping[Any, float] | None:
+        """Return the probability of each choice by its index."""
+        return dict(enumerate(prediction["scores"]))
+
+    def right_label(self, example: MultipleChoiceExample) -> Any:
+        """Return the right choice's index."""
+        return example.label
+
+    def partial_inputs(self) -> dict[str, PartialInput]:
+        """Return the choices alone, and with the question but without the context where there is one."""
+        return {
+            "choices only": PartialInput("question", lambda example: replace(example, question="", context=None)),
+            "no context": PartialInput("context", lambda example: replace(example, context=None)),
+        }
+
+    def reordered_inputs(self) -> dict[str, Callable[[MultipleChoiceExample, Random], MultipleChoiceExample]]:
+        """Return the choices in another order. A head that scores each choice by itself, as ours, scores the same."""
+        return {"shuffled choices": _shuffled}
+
+    def baselines(
+        self, training: Sequence[MultipleChoiceExample], examples: Sequence[MultipleChoiceExample]
+    ) -> dict[str, Sequence[dict[str, Any]]]:
+        """Return the position that is right most often in training; the last one where there are fewer choices."""
+        place = Counter(example.label for example in training).most_common(1)[0][0] or 0
+        return {"majority": [{"choice": min(place, len(example.choices) - 1)} for example in examples]}
+
+
+def _shuffled(example: MultipleChoiceExample, random: Random) -> MultipleChoiceExample:
+    order = random.sample(range(len(example.choices)), len(example.choices))
+    label = None if example.label is None else order.index(example.label)
+    return replace(example, choices=tuple(example.choices[index] for index in order), label=label)
 
 
 def _choices(value: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:

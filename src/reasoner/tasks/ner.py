@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from reasoner.data.alignment import (
-    Interval,
-    ends_of_words,
-    join_words,
-    split_words,
-    words_of_tokens,
-)
-from reasoner.data.entities import tags_of_entities
+from reasoner.data.alignment import Interval, join_words, split_words
+from reasoner.data.entities import entities_of_tags, tags_of_entities
 from reasoner.data.examples import Example, RowDroppedError, RowError, column, text_column
 from reasoner.data.features import Feature
 from reasoner.data.labels import (
@@ -26,10 +21,11 @@ from reasoner.data.labels import (
     unknown_labels,
 )
 from reasoner.data.tag_schemes import malformed, recognised_scheme, to_iob2, write_spans
-from reasoner.data.windows import Window, owners, tokenize_in_windows
+from reasoner.data.windows import Window, owned_words, tokenize_in_windows
 from reasoner.errors import DataError, LabelError, Problem, raise_if_any
 from reasoner.losses import IGNORED
-from reasoner.metrics import entity_scores, token_scores
+from reasoner.metrics import entity_surfaces, seen_unseen, tag_scores, well_formed_spans
+from reasoner.metrics.calibration import judged_entities
 from reasoner.metrics.chunking import Span, spans
 from reasoner.metrics.counting import RowCounts, f1_from_sums, set_counts
 from reasoner.notices import count, say
@@ -39,14 +35,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 
-class Owned(NamedTuple):
-    """A word that a window owns, and the token in that window where its label stands."""
-
-    word: int
-    token: int
-    end: int
-    """The next word with a label of its own: the words up to there begin inside this one's sub-words, go on its entity
-    and have no label (`.`, `S` and `.` where the tokenizer makes one sub-word of the raw text `U.S.`)."""
+Entities = list[dict[str, Any]]
+"""A prediction: `{"entity_group", "word", "start", "end", "score", "start_word", "end_word"}` each."""
+GoldRow = tuple[str, list[str | None]]
+"""Where a row stands, and its gold in IOB2."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,8 +116,11 @@ class NERExample(Example):
         return any(tag not in ("O", 0, IGNORED) for tag in self.ner_tags or ())
 
 
+Rows = Sequence[NERExample]
+
+
 @dataclass(frozen=True, kw_only=True)
-class NER(Task[NERExample, list[dict[str, Any]]]):
+class NER(Task[NERExample, Entities]):
     """A tag for every word, learned at its first sub-word; IOB2 inside, whatever the file has."""
 
     Example = NERExample
@@ -155,31 +150,30 @@ class NER(Task[NERExample, list[dict[str, Any]]]):
         raise_if_any(problem for examples in splits.values() for problem in task._number_problems(examples))
         if task.scheme is None:
             task = replace(task, scheme=recognised_scheme([task._names(e) for part in splits.values() for e in part]))
-        raise_if_any(problem for examples in splits.values() for problem in task._scheme_problems(examples))
-        located = {split: task._types(examples) for split, examples in splits.items()}
-        types_given = list(dict.fromkeys(label[2:] for label in task.labels if label != "O"))
-        types = learn_labels(located, given=types_given, least=1)
+        gold, problems = {}, []
+        for split, examples in splits.items():
+            gold[split], unreadable = task._read(examples)
+            problems += unreadable
+        raise_if_any(problems)
+        types = learn_labels({split: _types(rows) for split, rows in gold.items()}, given=task._type_names(), least=1)
         labels = tuple(task.labels) or ("O", *(f"{prefix}-{name}" for name in types for prefix in "BI"))
         task = replace(task, labels=labels)
-        raise_if_any(problem for examples in splits.values() for problem in task._tag_problems(examples))
-        training = (tag for example in splits.get("train", ()) for tag in task.gold_tags(example) if tag is not None)
+        raise_if_any(problem for rows in gold.values() for problem in task._tag_problems(rows))
+        training = (tag for _, tags in gold.get("train", ()) for tag in tags if tag is not None)
         return replace(task, class_weights=resolve_weights(task.class_weights, labels, training))
 
-    def problems(self, examples: Sequence[NERExample]) -> list[Problem]:
+    def problems(self, examples: Rows) -> list[Problem]:
         """Return what is wrong with the tags of further data."""
-        unreadable = self._number_problems(examples) or self._scheme_problems(examples)
-        types = list(dict.fromkeys(label[2:] for label in self.labels if label != "O"))
-        return unreadable or unknown_labels(self._types(examples), types) or self._tag_problems(examples)
+        if unnamed := self._number_problems(examples):
+            return unnamed
+        gold, unreadable = self._read(examples)
+        return unreadable or unknown_labels(_types(gold), self._type_names()) or self._tag_problems(gold)
 
     def gold_tags(self, example: NERExample) -> list[str | None]:
         """Return the gold in IOB2, one a word; None where the word is not scored."""
         names = self._names(example)
-        scored = [index for index, name in enumerate(names) if name is not None]
-        converted = to_iob2([str(names[index]) for index in scored], self.scheme or "IOB2")
-        gold: list[str | None] = [None] * len(names)
-        for index, tag in zip(scored, converted, strict=True):
-            gold[index] = tag
-        return gold
+        converted = iter(to_iob2([name for name in names if name is not None], self._scheme))
+        return [None if name is None else next(converted) for name in names]
 
     def example_from_input(self, value: Any) -> NERExample:
         """Accept a string, or a list of words."""
@@ -189,9 +183,7 @@ class NER(Task[NERExample, list[dict[str, Any]]]):
             return NERExample.from_words(value)
         raise DataError(f"ner predicts for a string or a list of words, not for {value!r:.60}.")
 
-    def encode(
-        self, examples: Sequence[NERExample], tokenizer: Any, *, max_length: int, stride: int
-    ) -> list[list[Feature]]:
+    def encode(self, examples: Rows, tokenizer: Any, *, max_length: int, stride: int) -> list[list[Feature]]:
         """Return a feature for each window of the text; each word has its label in the one window that owns it."""
         texts = [example.text for example in examples]
         windows = tokenize_in_windows(tokenizer, texts, max_length=max_length, stride=stride)
@@ -200,9 +192,7 @@ class NER(Task[NERExample, list[dict[str, Any]]]):
             count(f"{{n}} texts are longer than max_length={max_length} tokens and were read in windows.", several)
         return [self._features(example, group) for example, group in zip(examples, windows, strict=True)]
 
-    def decode(
-        self, records: Sequence[Any], features: Sequence[Sequence[Feature]], examples: Sequence[NERExample]
-    ) -> list[list[dict[str, Any]]]:
+    def decode(self, records: Sequence[Any], features: Sequence[Sequence[Feature]], examples: Rows) -> list[Entities]:
         """Return for each text its entities: `{"entity_group", "word", "start", "end", "score", ...}`.
 
         `start` and `end` count characters, `start_word` and `end_word` words; the score is the mean probability of the
@@ -218,26 +208,39 @@ class NER(Task[NERExample, list[dict[str, Any]]]):
                     tag, more = self.labels[record.labels[token]], end - word - 1
                     tags[word:end] = [tag, *["O" if tag == "O" else f"I-{tag[2:]}"] * more]
                     probabilities[word:end] = [float(record.probabilities[token])] * (more + 1)
-            predictions.append(_entities(example, tags, probabilities))
+            predictions.append(entities_of_tags(tags, probabilities, example.text, example.offsets))
         return predictions
 
-    def score(self, predictions: Sequence[list[dict[str, Any]]], examples: Sequence[NERExample]) -> dict[str, Any]:
-        """Return entity-level precision, recall and F1 (micro, macro, weighted, by type) and the table by tag."""
-        gold, predicted = self._scored_tags(predictions, examples)
-        return {**entity_scores(gold, predicted), "tokens": token_scores(gold, predicted)}
+    def score(self, predictions: Sequence[Entities], examples: Rows) -> dict[str, Any]:
+        """Return the scores of whole entities (micro, macro, weighted, by type, by rule), their errors, and of tags.
 
-    def _scored_tags(
-        self, predictions: Sequence[list[dict[str, Any]]], examples: Sequence[NERExample]
-    ) -> tuple[list[list[str]], list[list[str]]]:
-        """Return gold and predicted tags of the words that are scored."""
-        gold, predicted = [], []
-        for entities, example in zip(predictions, examples, strict=True):
-            found = [(entity["start_word"], entity["end_word"], entity["entity_group"]) for entity in entities]
-            tags = write_spans(found, len(example.tokens))
-            pairs = [(g, p) for g, p in zip(self.gold_tags(example), tags, strict=True) if g is not None]
-            gold.append([pair[0] for pair in pairs])
-            predicted.append([pair[1] for pair in pairs])
-        return gold, predicted
+        `by_rule` names four rules. Predictions are entities and so always well-formed; gold that breaks its scheme was
+        read as conlleval does, in training and here, and counts under `scheme_strict` as no entity.
+        """
+        own, predicted = self._scored_tags(predictions, examples)
+        well_formed = [well_formed_spans(tags, self._scheme) for tags in own]
+        return tag_scores([to_iob2(tags, self._scheme) for tags in own], predicted, well_formed=well_formed)
+
+    def slices(self, predictions: Sequence[Entities], examples: Rows, training: Rows) -> dict[str, Any]:
+        """Return as `by_novelty` the scores of entities that training showed, and of those that it did not."""
+        known = entity_surfaces([self.gold_spans(row) for row in training], [row.tokens for row in training])
+        words = [
+            [word for word, name in zip(row.tokens, self._names(row), strict=True) if name is not None]
+            for row in examples
+        ]
+        return {"by_novelty": seen_unseen(*self._span_sets(predictions, examples), words, known)}
+
+    def gold_lost(self, example: NERExample, features: Sequence[Feature]) -> int:
+        """Return how many gold entities hold a word without a sub-word, or begin or end inside a sub-word."""
+        owned = [item for feature in features for item in feature.info]
+        if len(owned) == len(example.tokens):
+            return 0
+        starts, ends = {item.word for item in owned}, {item.end for item in owned}
+        shown = {word for item in owned for word in range(item.word, item.end)}
+        return sum(
+            span.start not in starts or span.end not in ends or not shown.issuperset(range(span.start, span.end))
+            for span in self.gold_spans(example)
+        )
 
     def gold_spans(self, example: NERExample) -> set[Span]:
         """Return the gold entities, counted in words."""
@@ -247,28 +250,54 @@ class NER(Task[NERExample, list[dict[str, Any]]]):
         """Return the types of the sentence's entities, in order."""
         return tuple(span.type for span in sorted(self.gold_spans(example), key=lambda span: span.start))
 
-    def primary_counts(
-        self, predictions: Sequence[list[dict[str, Any]]], examples: Sequence[NERExample]
-    ) -> RowCounts | None:
+    def primary_counts(self, predictions: Sequence[Entities], examples: Rows) -> RowCounts | None:
         """Return F1 as a function of hits, predicted and gold entities."""
         return RowCounts(f1_from_sums, set_counts(*self._span_sets(predictions, examples)))
 
-    def rows_right(
-        self, predictions: Sequence[list[dict[str, Any]]], examples: Sequence[NERExample]
-    ) -> list[bool] | None:
+    def rows_right(self, predictions: Sequence[Entities], examples: Rows) -> list[bool] | None:
         """Return whether a sentence has all its entities and no other."""
         return [gold == found for gold, found in zip(*self._span_sets(predictions, examples), strict=True)]
 
-    def confidence(self, prediction: list[dict[str, Any]]) -> float | None:
+    def confidence(self, prediction: Entities) -> float | None:
         """Return the lowest score of the sentence's entities; None where there are none."""
         return min((entity["score"] for entity in prediction), default=None)
 
-    def _span_sets(
-        self, predictions: Sequence[list[dict[str, Any]]], examples: Sequence[NERExample]
-    ) -> tuple[list[set[Span]], list[set[Span]]]:
+    def judged(self, predictions: Sequence[Any], examples: Rows) -> list[tuple[float, bool]]:
+        """Return the score of each predicted entity, and whether it is gold."""
+        return judged_entities(predictions, [self.gold_tags(example) for example in examples])
+
+    def withheld(self, prediction: Entities, min_confidence: float) -> Entities:
+        """Return the entities whose score is at least `min_confidence`."""
+        return [entity for entity in prediction if entity["score"] >= min_confidence]
+
+    def baselines(self, training: Rows, examples: Rows) -> dict[str, list[Any]]:
+        """Return no entity at all, and every word with the tag that it has most often in training, else "O"."""
+        seen: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for word, tag in (pair for e in training for pair in zip(e.tokens, self.gold_tags(e), strict=True) if pair[1]):
+            seen[word][str(tag)] += 1
+        memory = {word: tags.most_common(1)[0][0] for word, tags in seen.items()}
+        guesses = [[memory.get(word, "O") for word in row.tokens] for row in examples]
+        known = [
+            entities_of_tags(tags, [1.0] * len(tags), row.text, row.offsets)
+            for tags, row in zip(guesses, examples, strict=True)
+        ]
+        return {"no entity": [[] for _ in examples], "word memory": known}
+
+    def _span_sets(self, predictions: Sequence[Entities], examples: Rows) -> tuple[list[set[Span]], list[set[Span]]]:
         """Return gold and predicted entities of each sentence, counted in words; words that are not scored cut them."""
-        gold, predicted = self._scored_tags(predictions, examples)
-        return [set(spans(tags)) for tags in gold], [set(spans(tags)) for tags in predicted]
+        own, predicted = self._scored_tags(predictions, examples)
+        return [set(spans(to_iob2(tags, self._scheme))) for tags in own], [set(spans(tags)) for tags in predicted]
+
+    def _scored_tags(self, predictions: Sequence[Entities], examples: Rows) -> tuple[list[list[str]], list[list[str]]]:
+        """Return tags of the words that are scored: the gold as the data has it, and the predicted in IOB2."""
+        own, predicted = [], []
+        for entities, example in zip(predictions, examples, strict=True):
+            found = [(entity["start_word"], entity["end_word"], entity["entity_group"]) for entity in entities]
+            tags = write_spans(found, len(example.tokens))
+            pairs = [(name, tag) for name, tag in zip(self._names(example), tags, strict=True) if name is not None]
+            own.append([name for name, _ in pairs])
+            predicted.append([tag for _, tag in pairs])
+        return own, predicted
 
     @property
     def num_outputs(self) -> int:
@@ -292,20 +321,13 @@ class NER(Task[NERExample, list[dict[str, Any]]]):
         return replace(self, labels=order, tag_names=self.tag_names or self.labels)
 
     def _features(self, example: NERExample, windows: list[Window]) -> list[Feature]:
-        word_of_token = [words_of_tokens(window.offsets, example.offsets, example.text) for window in windows]
-        owner = owners(word_of_token, len(example.tokens))
-        ends = ends_of_words([window.offsets for window in windows], word_of_token, example.offsets)
         gold = self.gold_tags(example) if example.ner_tags is not None else None
         numbers = {label: index for index, label in enumerate(self.labels)}
         features = []
-        for index, (window, word_of) in enumerate(zip(windows, word_of_token, strict=True)):
-            first_token = {word: token for token, word in reversed(list(enumerate(word_of))) if word >= 0}
-            owned = [
-                Owned(word, token, ends[word]) for word, token in sorted(first_token.items()) if owner[word] == index
-            ]
+        for window, owned in zip(windows, owned_words(windows, example.offsets, example.text), strict=True):
             feature = Feature(window.inputs, info=owned)
             if gold is not None:
-                labels = [IGNORED] * len(word_of)
+                labels = [IGNORED] * len(window.offsets)
                 for word, token, _ in owned:
                     tag = gold[word]
                     labels[token] = IGNORED if tag is None else numbers[tag]
@@ -320,35 +342,33 @@ class NER(Task[NERExample, list[dict[str, Any]]]):
             for tag in example.ner_tags or ()
         ]
 
-    def _types(self, examples: Iterable[NERExample]) -> list[tuple[str, str]]:
-        """Return every entity's type with its place; each begins with a B- tag, since gold is in IOB2."""
-        return [
-            (tag[2:], example.where)
-            for example in examples
-            for tag in self.gold_tags(example)
-            if tag is not None and tag.startswith("B-")
-        ]
+    @property
+    def _scheme(self) -> str:
+        return self.scheme or "IOB2"
 
-    def _tag_problems(self, examples: Iterable[NERExample]) -> list[Problem]:
+    def _type_names(self) -> list[str]:
+        return list(dict.fromkeys(label[2:] for label in self.labels if label != "O"))
+
+    def _read(self, examples: Iterable[NERExample]) -> tuple[list[GoldRow], list[Problem]]:
+        """Return the gold of the rows, and which rows have tags that are not of the scheme."""
+        rows, problems = [], []
+        remedy = "Write all tags in one scheme, or name it in the task with scheme=..."
+        for example in examples:
+            try:
+                rows.append((example.where, self.gold_tags(example)))
+            except LabelError as error:
+                problems.append(Problem(example.where, str(error).rstrip("."), remedy, about_labels=True))
+        return rows, problems
+
+    def _tag_problems(self, rows: Iterable[GoldRow]) -> list[Problem]:
         """Return the gold tags that are not among the labels, though their types are."""
         remedy = "Name all tags in the task: labels=['O', 'B-...', 'I-...', ...]."
         return [
-            Problem(example.where, f"the tag '{tag}' is not one of the task's labels", remedy, about_labels=True)
-            for example in examples
-            for tag in dict.fromkeys(self.gold_tags(example))
+            Problem(where, f"the tag '{tag}' is not one of the task's labels", remedy, about_labels=True)
+            for where, tags in rows
+            for tag in dict.fromkeys(tags)
             if tag is not None and tag not in self.labels
         ]
-
-    def _scheme_problems(self, examples: Iterable[NERExample]) -> list[Problem]:
-        """Return the rows whose tags are not of the scheme."""
-        problems = []
-        for example in examples:
-            try:
-                self.gold_tags(example)
-            except LabelError as error:
-                remedy = "Write all tags in one scheme, or name it in the task with scheme=..."
-                problems.append(Problem(example.where, str(error).rstrip("."), remedy, about_labels=True))
-        return problems
 
     def _number_problems(self, examples: Iterable[NERExample]) -> list[Problem]:
         names = self.tag_names or self.labels
@@ -367,22 +387,9 @@ class NER(Task[NERExample, list[dict[str, Any]]]):
         return problems
 
 
-def _entities(example: NERExample, tags: Sequence[str], probabilities: Sequence[float]) -> list[dict[str, Any]]:
-    entities = []
-    for span in spans(tags):
-        start, end = example.offsets[span.start].start, example.offsets[span.end - 1].end
-        entities.append(
-            {
-                "entity_group": span.type,
-                "word": example.text[start:end],
-                "start": start,
-                "end": end,
-                "score": sum(probabilities[span.start : span.end]) / (span.end - span.start),
-                "start_word": span.start,
-                "end_word": span.end,
-            }
-        )
-    return entities
+def _types(rows: Iterable[GoldRow]) -> list[tuple[str, str]]:
+    """Return every entity's type with its place; each begins with a B- tag, since gold is in IOB2."""
+    return [(tag[2:], where) for where, tags in rows for tag in tags if tag is not None and tag.startswith("B-")]
 
 
 def _check_words(words: Sequence[Any]) -> None:

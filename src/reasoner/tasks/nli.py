@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from reasoner.data.examples import Example, label_column, text_column
+from reasoner.data.labels import label_config, ordered_as
 from reasoner.errors import DataError
 from reasoner.metrics.counting import RowCounts, mean_counts, mean_from_sums
+from reasoner.notices import say
+from reasoner.tasks.base import PartialInput
 from reasoner.tasks.classification import Classification
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+SYNONYMS = {
+    "entailment": ("entail", "entails", "entailed", "e", "support", "supports", "supported"),
+    "neutral": ("n", "unknown", "undetermined", "not_enough_info", "nei"),
+    "contradiction": (
+        "contradict",
+        "contradicts",
+        "contradicted",
+        "contradictory",
+        "c",
+        "refute",
+        "refutes",
+        "refuted",
+    ),
+    "not_entailment": ("non_entailment", "nonentailment", "notentailment", "not_entailed", "no_entailment"),
+}
+"""Other names of the labels in public data sets and checkpoints."""
+_MEANINGS = {name: label for label, names in SYNONYMS.items() for name in (label, *names)}
+
+
+def meaning(name: str) -> str:
+    """Return what an NLI label's name means, whatever its case, spaces and hyphens; an unknown name means itself."""
+    plain = re.sub(r"[^\w]+|_+", "_", name.strip().casefold())
+    return _MEANINGS.get(plain, plain)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +101,38 @@ class NLI(Classification):
     Example: ClassVar[type[Example]] = NLIExample
     customary_order = ("entailment", "neutral", "contradiction")
     kind: str | None = "single"
+    model_labels: Sequence[str] = ()
+    """The checkpoint's names for `labels` where they are others that mean the same, such as "ENTAILMENT" or "e": they
+    stay in `config.json`, so that the checkpoint's head is kept. Learned from the checkpoint."""
 
     @property
     def primary_metric(self) -> str:
         """Accuracy, as the field reports it."""
         return "accuracy"
 
+    def model_config(self) -> dict[str, Any]:
+        """Return the label names, the checkpoint's own if it has other names for them."""
+        return {**super().model_config(), **(label_config(self.model_labels) if self.model_labels else {})}
+
+    def matched_to(self, config: PreTrainedConfig) -> Self:
+        """Return the task with its labels in the model's order, when the model has labels that mean the same."""
+        names = [str(name) for name in (config.id2label or {}).values()]
+        order = ordered_as(self.labels, names, key=meaning)
+        if order is None or sorted(names) == sorted(self.labels):
+            return super().matched_to(config)
+        say(f"The model calls these labels {', '.join(names)}: its order is kept ({', '.join(order)}).")
+        return replace(self, labels=order, label_names=self.label_names or self.labels, model_labels=tuple(names))
+
     def primary_counts(self, predictions: Sequence[dict[str, Any]], examples: Sequence[Any]) -> RowCounts | None:
         """Return accuracy as a mean over rows."""
         return RowCounts(mean_from_sums, mean_counts(self.rows_right(predictions, examples) or []))
+
+    def partial_inputs(self) -> dict[str, PartialInput]:
+        """Return each side alone (hypothesis only: Poliak et al., 2018, https://aclanthology.org/S18-2023)."""
+        return {
+            "hypothesis only": PartialInput("premise", lambda example: replace(example, premise="")),
+            "premise only": PartialInput("hypothesis", lambda example: replace(example, hypothesis="")),
+        }
 
     def example_from_input(self, value: Any) -> NLIExample:
         """Accept `{"premise", "hypothesis"}` or a pair."""

@@ -15,9 +15,10 @@ from reasoner.data.windows import Window, tokenize_in_windows, whole_characters
 from reasoner.errors import ConfigError, DataError
 from reasoner.metrics import answer_scores, best_no_answer_threshold, paired_bootstrap
 from reasoner.metrics.answers import answer_exact_match
+from reasoner.metrics.calibration import threshold_at
 from reasoner.metrics.counting import RowCounts, answer_counts, answer_f1_from_sums
 from reasoner.notices import count, say
-from reasoner.tasks.base import Splits, Task
+from reasoner.tasks.base import PartialInput, Splits, Task
 
 
 class Candidate(NamedTuple):
@@ -75,6 +76,7 @@ class QuestionAnswering(Task[QuestionAnsweringExample, dict[str, Any]]):
     Example = QuestionAnsweringExample
     default_head = "question_answering"
     offered = frozenset({"max_answer_tokens", "n_best"})
+    answer_keys = ("answer", "start", "end")
 
     no_answer_threshold: float | None = None
     """A question is left unanswered when its `no_answer_score` is above this; None: it is always answered. Learned:
@@ -132,10 +134,7 @@ class QuestionAnswering(Task[QuestionAnsweringExample, dict[str, Any]]):
         contexts = [example.context for example in examples]
         windows = tokenize_in_windows(tokenizer, questions, contexts, max_length=max_length, stride=stride)
         features = [_features(group, example) for group, example in zip(windows, examples, strict=True)]
-        lost = sum(
-            bool(example.answers) and not any(feature.targets["end_positions"] for feature in group)
-            for example, group in zip(examples, features, strict=True)
-        )
+        lost = sum(map(self.gold_lost, examples, features))
         if lost:
             count("{n} answers stand whole in no window, and are learned as 'no answer'. Raise stride.", lost)
         return features
@@ -167,6 +166,10 @@ class QuestionAnswering(Task[QuestionAnsweringExample, dict[str, Any]]):
         """Return whether there is an answer."""
         return () if example.answers is None else ("answer" if example.answers else "no answer",)
 
+    def gold_lost(self, example: QuestionAnsweringExample, features: Sequence[Feature]) -> int:
+        """Return 1 for an answer that stands whole in no window, or in no token."""
+        return int(bool(example.answers) and not any(feature.targets["end_positions"] for feature in features))
+
     def primary_counts(
         self, predictions: Sequence[dict[str, Any]], examples: Sequence[QuestionAnsweringExample]
     ) -> RowCounts | None:
@@ -186,6 +189,31 @@ class QuestionAnswering(Task[QuestionAnsweringExample, dict[str, Any]]):
     def confidence(self, prediction: dict[str, Any]) -> float | None:
         """Return the probability of the answer, among the best spans and "no answer"."""
         return float(prediction["score"])
+
+    def partial_inputs(self) -> dict[str, PartialInput]:
+        """Return no question, and its first word alone (Sugawara et al., 2018, https://aclanthology.org/D18-1453).
+
+        The question alone is not among them: without a context there is no span, all that can be said is "no answer".
+        """
+        return {
+            "no question": PartialInput("question", lambda example: replace(example, question="")),
+            "first word of question": PartialInput(
+                "more of the question than its first word",
+                lambda example: replace(example, question=" ".join(example.question.split()[:1])),
+            ),
+        }
+
+    def baselines(
+        self, training: Sequence[QuestionAnsweringExample], examples: Sequence[QuestionAnsweringExample]
+    ) -> dict[str, Sequence[dict[str, Any]]]:
+        """Return the answer that is commonest in training, "no answer" being one of them."""
+        texts = Counter(answer.text for example in training for answer in (example.answers or (Answer("", 0),))[:1])
+        return {"majority": [{"answer": texts.most_common(1)[0][0]}] * len(examples)}
+
+    def with_temperature(self, temperature: float) -> Self:
+        """Return the task with its no-answer threshold moved along."""
+        threshold = self.no_answer_threshold
+        return self if threshold is None else replace(self, no_answer_threshold=threshold_at(threshold, temperature))
 
     def tuned(self, predictions: Sequence[dict[str, Any]], examples: Sequence[QuestionAnsweringExample]) -> Self:
         """Return the task with the no-answer threshold that gives the best F1 on these predictions.

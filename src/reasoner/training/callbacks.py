@@ -20,8 +20,15 @@ class Callback:
     def on_train_begin(self, trainer: Trainer) -> None:
         """Before the first step."""
 
+    def on_batch(self, trainer: Trainer, batch: Any, outputs: Any) -> None:
+        """After the loss of a training batch was computed, before its gradient: `outputs` are what the model gave.
+
+        They still carry the graph: keep `outputs[name].detach()` and no more. A batch is seen before it is known
+        whether the loss is finite.
+        """
+
     def on_step_end(self, trainer: Trainer) -> None:
-        """After each optimiser step."""
+        """After each optimiser step, also one that was not made because its loss was not finite."""
 
     def on_log(self, trainer: Trainer, row: dict[str, Any]) -> None:
         """After a row was added to the history."""

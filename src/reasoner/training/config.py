@@ -11,6 +11,7 @@ from reasoner.errors import ConfigError, suggestion
 
 OPTIMIZERS = ("adamw", "sgd")
 SCHEDULES = ("linear", "cosine", "constant")
+ON_DIVERGENCE = ("stop", "halve")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,10 @@ class TrainingConfig:
     use_cpu: bool = False
     """Stay on the CPU even if a CUDA device is there."""
     logging_steps: int = 10
-    """Optimiser steps between rows of the history; losses are read from the device only then."""
+    """Optimiser steps between rows of the history."""
+    on_divergence: str = "stop"
+    """What happens at the first loss or gradient that is not finite: "stop" with an error that names step, rows and
+    parameter; or "halve": go back to the last good weights (kept every `logging_steps`) at half the learning rate."""
     disable_tqdm: bool = False
     """Show no progress bar; there is none either when the output is no terminal and no notebook."""
 
@@ -136,6 +140,7 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("seed", "an integer of at least 0", _whole(0)),
     ("optim", f"one of {', '.join(OPTIMIZERS)}", OPTIMIZERS.__contains__),
     ("lr_scheduler_type", f"one of {', '.join(SCHEDULES)}", SCHEDULES.__contains__),
+    ("on_divergence", f"one of {', '.join(ON_DIVERGENCE)}", ON_DIVERGENCE.__contains__),
     ("evaluate_before use_cpu disable_tqdm", "True or False", lambda value: isinstance(value, bool)),
     ("bf16", "None, True or False", _none_or(lambda value: isinstance(value, bool))),
 )

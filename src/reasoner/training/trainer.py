@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol
@@ -12,17 +12,22 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from reasoner.errors import ConfigError, DivergedError
+from reasoner.errors import ConfigError
 from reasoner.losses import LossSum
+from reasoner.notices import say
 from reasoner.training.callbacks import Callback
 from reasoner.training.config import TrainingConfig
 from reasoner.training.early_stopping import EarlyStopping
 from reasoner.training.engine import autocast, choose_device, seed_everything
+from reasoner.training.guard import LossWatch
 from reasoner.training.optimizer import make_optimizer, make_schedule
 
 
 class EpochBatches(Protocol):
-    """What the trainer asks of its batches: a length, another order each epoch, and batches with `to(device)`."""
+    """What the trainer asks of its batches: a length, another order each epoch, and batches with `to(device)`.
+
+    The loss watch can name rows where batches have the fields of `data.features.Batch`.
+    """
 
     epoch: int
 
@@ -39,12 +44,16 @@ class History:
     """Each with `step`, `epoch`, `split`; of "train" the mean `loss` since the row before and the `learning_rate`, of
     "validation" the scores."""
     steps: int = 0
+    """Those that were not made (see `rollbacks`) among them."""
     seconds: float = 0.0
     """Inside the training steps alone."""
     tokens: int = 0
     """Seen in training, padding not counted."""
     stopped_early: bool = False
     best_step: int | None = None
+    rollbacks: list[dict[str, Any]] = field(default_factory=list)
+    """Steps whose loss or gradient was not finite, with `on_divergence="halve"`: `step`, the step whose weights were
+    taken back (`to_step`), the highest `learning_rate` from there on, and the `rows`."""
 
 
 class Trainer:
@@ -57,6 +66,7 @@ class Trainer:
         evaluate: returns scores by name; called at the end of each epoch, or every `eval_steps`.
         stopping: which of the scores counts, and when to stop; needed with `evaluate`.
         callbacks: see `Callback`.
+        watch: what to do about a step whose loss or gradient is not finite; None: a `LossWatch` that writes no files.
 
     Raises:
         ConfigError: if there is nothing to train, or a part is missing.
@@ -71,6 +81,7 @@ class Trainer:
         evaluate: Callable[[], dict[str, Any]] | None = None,
         stopping: EarlyStopping | None = None,
         callbacks: Sequence[Callback] = (),
+        watch: LossWatch | None = None,
     ) -> None:
         if len(batches) == 0:
             raise ConfigError("There are no batches to train on.")
@@ -80,6 +91,8 @@ class Trainer:
             raise ConfigError("evaluate needs stopping=EarlyStopping(metric, greater_is_better) beside it.")
         self.model, self.batches, self.config = model, batches, config
         self.evaluate, self.stopping, self.callbacks = evaluate, stopping, callbacks
+        self._on_batch = [callback.on_batch for callback in callbacks if _overrides_on_batch(callback)]
+        self.watch = watch or LossWatch()
         self.device = choose_device(config.use_cpu)
         self.model.to(self.device)
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
@@ -91,8 +104,9 @@ class Trainer:
         self.schedule = make_schedule(self.optimizer, config, self.total_steps)
         self.history = History()
         self.step, self.epoch = 0, 0
-        self._losses: list[LossSum] = []
-        self._counted: Tensor | None = None
+        self._losses: list[tuple[float, float]] = []  # total and count of each step since the last row of the history
+        self._counted: Tensor | float = 0.0  # labels in all steps that were made, and how many these are
+        self._steps_counted = 0
         self._learning_rate = 0.0
         self._best: list[Tensor] | None = None
         self._evaluated_at = -1
@@ -101,7 +115,7 @@ class Trainer:
         """Train to the end, or until patience runs out, and leave the best weights in the model.
 
         Raises:
-            DivergedError: if the loss is not a finite number.
+            DivergedError: if a loss or gradient is not finite; see `LossWatch`.
         """
         seed_everything(self.config.seed)
         self._call("on_train_begin")
@@ -143,65 +157,88 @@ class Trainer:
                 self.evaluate_now()
 
     def train_step(self, group: Sequence[Any]) -> None:
-        """Make one optimiser step on the batches of `group`, as if they were one batch."""
+        """Make one optimiser step on the batches of `group`, as if they were one batch.
+
+        A step whose loss or gradient is not finite is not made: the watch raises, or older weights are taken back. It
+        uses up its number all the same, so that evaluations and the learning rate come when they would have come.
+        """
         if not self.model.training:  # since the last step, an evaluation or a callback turned dropout off
             self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
+        buffers = [buffer.clone() for buffer in self.model.buffers()]  # a batch norm's move before the loss is known
         losses = [self.backward(batch.to(self.device)) for batch in group]
-        loss = LossSum(sum_of([item.total for item in losses]), sum_of([item.count for item in losses]))
-        self._counted = loss.count if self._counted is None else self._counted + loss.count
-        self.scale_gradients(self._counted / (self.step + 1))
+        counted = self._counted + sum_of([loss.count for loss in losses])
+        factor = self._share(counted)
+        norm = torch.nn.utils.get_total_norm(self._gradients()) * factor
         self._learning_rate = float(self.schedule.get_last_lr()[0])
-        self.optimizer.step()
+        totals, counts, norm_read = _read(losses, norm)
+        if all(map(math.isfinite, (*totals, *counts, norm_read))):
+            self.watch.passed(self, group, totals, counts)
+            self._counted, self._steps_counted = counted, self._steps_counted + 1
+            self._losses.append((sum(totals), sum(counts)))
+            self._scale_gradients(factor, norm)
+        else:
+            _put(buffers, self.model.buffers())
+            self.watch.failed(self, group, totals, counts, norm_read)
+        self.optimizer.step()  # after going back there is no gradient, and it does nothing
         self.schedule.step()
         self.step += 1
         self.history.steps = self.step
-        self._losses.append(loss)
 
     def backward(self, batch: Any) -> LossSum:
         """Add the gradient of the batch's total loss, and return the loss without its graph."""
         with autocast(self.device, self.config.bf16):
-            loss: LossSum = self.model.loss(self.model(batch), batch)  # type: ignore[operator]
+            outputs = self.model(batch)
+            loss: LossSum = self.model.loss(outputs, batch)  # type: ignore[operator]
+        for on_batch in self._on_batch:
+            on_batch(self, batch, outputs)
         loss.total.backward()  # type: ignore[no-untyped-call]
         self.history.tokens += batch.tokens
         total = loss.total.detach()
         return LossSum(total, loss.count.detach().to(total))  # a head may count in integers
 
-    def scale_gradients(self, count: Tensor) -> None:
-        """Divide the summed gradients by what they are over, and clip their norm, in one pass.
+    def _share(self, counted: Tensor) -> Tensor:
+        """Return what the summed gradients are multiplied by: one over the mean count of the steps so far.
 
-        `count` is the mean of the steps so far, not the step's own: batches hold sequences of like length, and a mean
-        over a step's tokens would weigh a token of a short sentence more (WNUT-17, 16 rows a batch: 2.7 times in
-        sentences of less than 8 words). So each token counts the same, as it does when batches are drawn at random.
+        Not over the step's own count: batches hold sequences of like length, and a mean over a step's tokens would
+        weigh a token of a short sentence more (WNUT-17, 16 rows a batch: 2.7 times in sentences of less than 8 words).
+        So each token counts the same, as it does when batches are drawn at random.
         """
-        gradients = [weight.grad for weight in self.weights if weight.grad is not None]
-        factor = 1 / count.clamp(min=torch.finfo(count.dtype).tiny)
+        return 1 / (counted / (self._steps_counted + 1)).clamp(min=torch.finfo(counted.dtype).tiny)
+
+    def _gradients(self) -> list[Tensor]:
+        return [weight.grad for weight in self.weights if weight.grad is not None]
+
+    def _scale_gradients(self, factor: Tensor, norm: Tensor) -> None:
+        """Multiply the gradients by `factor`, and clip `norm`, which theirs will then be, in one pass."""
         if self.config.max_grad_norm:
-            norm = torch.nn.utils.get_total_norm(gradients) * factor
             factor = factor * (self.config.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
-        torch._foreach_mul_(gradients, factor)
+        torch._foreach_mul_(self._gradients(), factor)
+
+    def snapshot(self) -> list[Tensor]:
+        """Return copies on the CPU of all that training changes: trainable weights, and buffers (batch statistics)."""
+        return [tensor.detach().to("cpu", copy=True) for tensor in self._learned()]
+
+    def go_back(self, snapshot: Sequence[Tensor] | None) -> float:
+        """Take weights back (None: keep them), forget gradients and moments, and halve the learning rate.
+
+        Returns:
+            The highest learning rate that the schedule can reach from here on.
+        """
+        if snapshot is not None:
+            _put(snapshot, self._learned())
+        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.state.clear()
+        self.schedule.base_lrs = [rate / 2 for rate in self.schedule.base_lrs]
+        return float(max(self.schedule.base_lrs))
 
     def log_training(self) -> None:
-        """Add a row with the mean loss since the last one; here the losses are read from the device.
-
-        Raises:
-            DivergedError: if one of them is not finite, with the step at which the first of them was.
-        """
+        """Add a row with the mean loss since the last one."""
         if not self._losses:
             return
-        started = time.perf_counter()
-        totals = torch.stack([loss.total for loss in self._losses]).tolist()
-        counts = torch.stack([loss.count for loss in self._losses]).tolist()
-        self.history.seconds += time.perf_counter() - started  # a CUDA device finishes the steps only here
-        first_step = self.step - len(totals) + 1
+        total, count = (sum(parts) for parts in zip(*self._losses, strict=True))
         self._losses = []
-        for offset, total in enumerate(totals):
-            if not math.isfinite(total):
-                raise DivergedError(
-                    f"The loss of step {first_step + offset} is {total}. Lower the learning rate "
-                    f"({self.config.learning_rate:g}) or look at the data; the best weights so far are kept."
-                )
-        self._log("train", {"loss": sum(totals) / max(sum(counts), 1e-12), "learning_rate": self._learning_rate})
+        self._log("train", {"loss": total / max(count, 1e-12), "learning_rate": self._learning_rate})
 
     def evaluate_now(self) -> None:
         """Score the model, keep its weights if they are the best, and see whether to stop."""
@@ -213,24 +250,26 @@ class Trainer:
         metrics = self.evaluate()
         if self.stopping.metric not in metrics:
             raise ConfigError(f"The evaluation gave no '{self.stopping.metric}', only {', '.join(metrics)}.")
-        better = self.stopping.update(metrics[self.stopping.metric])
+        score, loss = metrics[self.stopping.metric], metrics.get("loss", 0.0)
+        if not math.isfinite(loss):  # a model that gives NaN has scores too: those of its first label
+            say(f"The loss of the evaluation at step {self.step} is {loss}: its scores do not count. "
+                "Lower the learning rate, or look for rows that cannot be right.")  # fmt: skip
+            score = math.nan
+        better = self.stopping.update(score)
         self._log("validation", {name: value for name, value in metrics.items() if isinstance(value, (int, float))})
         self._call("on_evaluate", metrics)
         if better:
             self.history.best_step = self.step
-            self._best = [tensor.detach().to("cpu", copy=True) for tensor in self._learned()]
+            self._best = self.snapshot()
             self._call("on_best")
         self.history.stopped_early = self.stopping.should_stop and self.step < self.total_steps
 
     def _restore_best(self) -> None:
         if self._best is not None:
-            with torch.no_grad():
-                for tensor, best in zip(self._learned(), self._best, strict=True):
-                    tensor.copy_(best)
+            _put(self._best, self._learned())
         self._best = None
 
     def _learned(self) -> list[Tensor]:
-        """Return all that training changes: the trainable weights, and buffers such as a batch norm's statistics."""
         return [*self.weights, *self.model.buffers()]
 
     def _log(self, split: str, values: dict[str, Any]) -> None:
@@ -246,3 +285,23 @@ class Trainer:
 def sum_of(tensors: Sequence[Tensor]) -> Tensor:
     """Return the sum of scalars of one device."""
     return tensors[0] if len(tensors) == 1 else torch.stack(list(tensors)).sum()
+
+
+def _read(losses: Sequence[LossSum], norm: Tensor) -> tuple[list[float], list[float], float]:
+    """Return totals, counts and the norm as Python's numbers, in the one read from the device that a step makes.
+
+    On CUDA it waits for the step's arithmetic: the price of no loss that is not finite ever coming near the weights.
+    """
+    *parts, last = torch.stack([*(part for loss in losses for part in loss), norm]).tolist()
+    return parts[0::2], parts[1::2], last
+
+
+@torch.no_grad()
+def _put(values: Iterable[Tensor], into: Iterable[Tensor]) -> None:
+    for tensor, value in zip(into, values, strict=True):
+        tensor.copy_(value)
+
+
+def _overrides_on_batch(callback: Callback) -> bool:
+    """Return whether a callback does anything there, in its class or in itself."""
+    return getattr(callback.on_batch, "__func__", None) is not Callback.on_batch

@@ -6,6 +6,7 @@ import numpy
 import pytest
 import torch
 
+from reasoner.data.features import Batch
 from reasoner.errors import ConfigError
 from reasoner.heads.sequence_classification import SequenceClassificationHead
 from reasoner.tasks.classification import Classification
@@ -74,3 +75,18 @@ def test_weights_by_name_reach_the_loss(prepare, kind):
     loss = weighted.model.head.loss(outputs, batch)
     torch.testing.assert_close(loss.mean, each.sum() / over)
     assert not torch.isclose(loss.mean, plain.model.head.loss(outputs, batch).mean)
+
+
+@pytest.mark.parametrize("kind", ["single_label_classification", "multi_label_classification", "regression"])
+def test_the_likelihood_is_free_of_weights_and_smoothing(config, kind):
+    labels = {"single_label_classification": [2, 0], "multi_label_classification": [[1.0, 0, 1], [0, 0, 1]]}
+    batch = Batch({}, {"labels": torch.tensor(labels.get(kind, [0.5, 1.0]))}, torch.arange(2), [0, 1], 0)
+    outputs = {"logits": torch.tensor([[0.1, -2.0, 1.5], [0.4, 0.2, 0.9]])}
+    settings = {"num_outputs": 3, "problem_type": kind}
+    weighted = SequenceClassificationHead(config, class_weights=[1.0, 2.0, 0.5], label_smoothing=0.1, **settings)
+    found = weighted.negative_log_likelihood(outputs, batch)
+    if kind == "regression":
+        assert found is None
+    else:
+        assert found == SequenceClassificationHead(config, **settings).loss(outputs, batch)
+        assert found != weighted.loss(outputs, batch)

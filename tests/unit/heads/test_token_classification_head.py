@@ -65,3 +65,11 @@ def test_class_weights_follow_the_model_and_are_not_saved(head):
     made = head(class_weights=[1.0, 2.0, 3.0])
     assert made.double().class_weights.dtype == torch.float64
     assert made.state_dict() == {} and head().class_weights is None
+
+
+def test_the_likelihood_is_free_of_weights_and_smoothing(head):
+    outputs = {"logits": torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0))}
+    batch = batch_of([[0, 1, -100, 2], [2, 2, 0, -100]])
+    weighted = head(class_weights=[1.0, 2.0, 0.5], label_smoothing=0.1)
+    found, plain = weighted.negative_log_likelihood(outputs, batch), head().loss(outputs, batch)
+    assert found == plain and found.count == 6 and weighted.loss(outputs, batch) != plain

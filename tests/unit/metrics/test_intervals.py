@@ -216,6 +216,22 @@ def test_a_true_difference_is_found_and_has_its_sign():
     assert max(up.p_value, down.p_value) < 0.05
 
 
+def test_the_interval_of_a_difference_equals_scipys():
+    source = np.random.default_rng(3)
+    before, after = random_entities(source, 60), random_entities(source, 60)
+
+    def difference(*columns: np.ndarray, axis: int) -> np.ndarray:
+        hits, predicted, gold, hits_after, predicted_after, gold_after = (column.sum(axis) for column in columns)
+        return 2 * hits_after / (predicted_after + gold_after) - 2 * hits / (predicted + gold)
+
+    reference = stats.bootstrap(
+        (*before.T, *after.T), difference, paired=True, vectorized=True, n_resamples=20_000, method="BCa",
+        rng=np.random.default_rng(0),
+    ).confidence_interval  # fmt: skip
+    ours = paired_bootstrap(f1_from_sums, before, after, resamples=20_000)
+    assert (ours.lower, ours.upper) == pytest.approx((reference.low, reference.high), abs=0.005)
+
+
 def test_equal_runs_do_not_differ():
     rows = random_entities(np.random.default_rng(2), 300)
     assert paired_bootstrap(f1_from_sums, rows, rows) == (0.0, 0.0, 0.0, 0.95, 1.0)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reasoner.metrics import answer_scores, classification_scores, entity_scores, token_scores
+from reasoner.metrics import answer_scores, classification_scores, tag_scores
 from reasoner.reports.run import Run
 
 GOLD = [["B-PER", "I-PER", "O", "B-LOC"], ["O", "B-ORG", "O", "B-LOC"], ["B-PER", "O", "B-MISC", "I-MISC"]]
@@ -16,8 +16,7 @@ GUESS_AFTER = [["B-PER", "I-PER", "O", "B-LOC"], ["O", "B-LOC", "O", "B-LOC"], [
 
 
 def ner_scores(guess: list[list[str]], loss: float) -> dict[str, Any]:
-    scores = {**entity_scores(GOLD, guess), "tokens": token_scores(GOLD, guess)}
-    return {**scores, "loss": loss, "rows_per_second": 812.5}
+    return {**tag_scores(GOLD, guess), "loss": loss, "rows_per_second": 812.5}
 
 
 def history() -> list[dict[str, Any]]:
@@ -68,6 +67,45 @@ FULL = Run(
 def full() -> Run:
     """NER with everything: before, test, early stopping, notices."""
     return deepcopy(FULL)
+
+
+@pytest.fixture
+def sure(full: Run) -> Run:
+    """The same with all that says how sure its scores are."""
+    full.intervals = {
+        "before": {"lower": 0.1, "upper": 0.35, "confidence": 0.95},
+        "validation": {"lower": 0.3812, "upper": 0.4933, "confidence": 0.95},
+        "test": {"lower": 0.5, "upper": 0.8, "confidence": 0.95},
+    }
+    full.comparison = {
+        "metric": "f1",
+        "rows": 1287,
+        "before": 0.2,
+        "after": 0.51,
+        "difference": 0.31,
+        "lower": 0.25,
+        "upper": 0.37,
+        "confidence": 0.95,
+        "p_value": 0.000999,
+        "mcnemar_p_value": 0.0314,
+        "fixed_count": 1210,
+        "broken_count": 12,
+        "fixed": ["test, row 1", "test, row 2", "test, row 5", "test, row 6"],
+        "broken": ["test, row 9"],
+    }
+    full.seeds = [
+        {"seed": 41, "validation": {"f1": 0.4}, "test": {"f1": 0.5}, "seconds": 30.04},
+        {"seed": 42, "validation": {"f1": 0.4321}, "test": {"f1": 0.6667}, "seconds": 35.21},
+        {"seed": 43, "validation": {"f1": 0.42}, "test": {"f1": 0.6}, "seconds": 29.0},
+    ]
+    full.calibration = {
+        "temperature": 1.371,
+        "validation_ece_before": 0.0812,
+        "validation_ece_after": 0.03,
+        "ece": 0.04,
+        "count": 6,
+    }
+    return full
 
 
 @pytest.fixture

@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from reasoner.errors import ConfigError
-from reasoner.reports.plots import learning_curve, learning_curve_png, save_learning_curve
+from reasoner.reports.plots import (
+    calibration_plot,
+    learning_curve,
+    learning_curve_png,
+    save_calibration_plot,
+    save_learning_curve,
+)
 from reasoner.reports.run import Run
 
 
@@ -104,3 +110,49 @@ def test_without_matplotlib_the_error_says_how_to_get_it(full: Run, monkeypatch:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ConfigError, match=r"pip install 'reasoner-ft\[plots\]'"):
         learning_curve(full)
+
+
+CALIBRATION = {
+    "temperature": 1.234,
+    "count": 10,
+    "ece": 0.0567,
+    "bins": [
+        {"lower": 0.4, "upper": 0.6, "count": 2, "confidence": 0.55, "accuracy": 0.5},
+        {"lower": 0.8, "upper": 1.0, "count": 8, "confidence": 0.9, "accuracy": 0.75},
+    ],
+    "risk_coverage": [
+        {"threshold": 0.98, "coverage": 0.1, "risk": 0.0},
+        {"threshold": 0.91, "coverage": 0.6, "risk": 0.1},
+        {"threshold": 0.49, "coverage": 1.0, "risk": 0.3},
+    ],
+}
+
+
+def test_the_calibration_plot_shows_bins_and_curve(full: Run) -> None:
+    full.calibration = CALIBRATION
+    reliability, risk = calibration_plot(full).axes
+    bars = [(bar.get_x(), bar.get_width(), bar.get_height()) for bar in reliability.patches]
+    assert bars == [(0.4, pytest.approx(0.2), 0.5), (0.8, pytest.approx(0.2), 0.75)]
+    assert reliability.collections[0].get_offsets().tolist() == [[0.55, 0.5], [0.9, 0.75]]
+    small, large = reliability.collections[0].get_sizes()
+    assert small < large
+    assert reliability.get_title() == "Reliability on test: calibration error 0.0567"
+    assert reliability.get_xlabel() == "confidence, temperature 1.234"
+    curve, *marked = risk.lines
+    assert (list(curve.get_xdata()), list(curve.get_ydata())) == ([0.1, 0.6, 1.0], [0.0, 0.1, 0.3])
+    # 0.5 and 0.9 have a point nearby, 0.7 has none
+    assert [text.get_text() for text in risk.texts] == ["min_confidence=0.5", "min_confidence=0.9"]
+    assert [(list(line.get_xdata()), list(line.get_ydata())) for line in marked] == [([1.0], [0.3]), ([0.6], [0.1])]
+
+
+def test_the_calibration_plot_is_written(full: Run, tmp_path: Path) -> None:
+    full.calibration = CALIBRATION
+    path = save_calibration_plot(full, tmp_path / "new" / "calibration.png")
+    assert struct.unpack(">II", path.read_bytes()[16:24]) == (900, 360)
+    with pytest.raises(ConfigError, match=r"Give a name that ends with .png"):
+        save_calibration_plot(full, tmp_path / "calibration.svg")
+
+
+def test_without_confidences_there_is_no_calibration_plot(minimal: Run) -> None:
+    with pytest.raises(ConfigError, match=r"There is no calibration to plot"):
+        calibration_plot(minimal)

@@ -31,9 +31,9 @@ def lines(path):
 def test_callbacks_do_nothing_by_default(trainer):
     callback = Callback()
     stages = [name for name in vars(Callback) if name.startswith("on_")]
-    assert len(stages) == 7
+    assert len(stages) == 8
     for stage in stages:
-        arguments = ({},) if stage in ("on_log", "on_evaluate") else ()
+        arguments = {"on_log": ({},), "on_evaluate": ({},), "on_batch": (None, {})}.get(stage, ())
         assert getattr(callback, stage)(trainer, *arguments) is None
     assert not vars(callback)
 

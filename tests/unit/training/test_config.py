@@ -70,6 +70,8 @@ def test_a_config_is_frozen_and_takes_names_alone():
         ("bf16", "yes"),
         ("use_cpu", 1),
         ("logging_steps", 0),
+        ("on_divergence", "skip"),
+        ("on_divergence", None),
         ("disable_tqdm", None),
     ],
 )

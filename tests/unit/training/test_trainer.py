@@ -11,6 +11,7 @@ from torch import nn
 
 from reasoner.errors import ConfigError, DivergedError
 from reasoner.losses import LossSum, squared_error
+from reasoner.notices import collect
 from reasoner.training.callbacks import Callback
 from reasoner.training.config import TrainingConfig
 from reasoner.training.early_stopping import EarlyStopping
@@ -323,6 +324,53 @@ def test_a_step_without_labels_changes_nothing():
     before = trainer.model.layer.weight.clone()
     assert trainer.train().rows[-1]["loss"] == 0.0
     assert torch.equal(trainer.model.layer.weight, before)
+
+
+class Seer(Callback):
+    """Writes down what it is shown of each batch, and whether there was a gradient already."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_batch(self, trainer, batch, outputs):
+        gradient = trainer.model.layer.weight.grad
+        self.seen.append((batch, outputs, None if gradient is None else gradient.clone()))
+
+
+def test_a_callback_sees_each_batch_with_its_outputs_before_its_gradient():
+    seer = Seer()
+    trainer, _ = made([0.5], batches=5, gradient_accumulation_steps=2, num_train_epochs=1, callbacks=[seer])
+    given = []
+    forward = trainer.model.forward
+    trainer.model.forward = lambda batch: given.append((batch, forward(batch))) or given[-1][1]
+    trainer.train()
+    assert [(batch, outputs) for batch, outputs, _ in seer.seen] == given and len(given) == 5
+    assert all(outputs.requires_grad for _, outputs, _ in seer.seen)
+    assert [gradient is None for _, _, gradient in seer.seen] == [True, False, True, False, True]
+
+
+def test_callbacks_that_do_not_look_at_batches_are_not_called_there(monkeypatch):
+    monkeypatch.setattr(Callback, "on_batch", lambda *arguments: pytest.fail("called"))
+    quiet, attached = Callback(), Callback()
+    seen = []
+    attached.on_batch = lambda trainer, batch, outputs: seen.append(batch)
+    trainer, _ = made(num_train_epochs=1, callbacks=[quiet, attached])
+    trainer.train()
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_an_evaluation_whose_loss_is_no_number_is_never_the_best(loss):
+    """A model that gives NaN has a score too, and on uneven labels a good one."""
+    trainer, witness = made([0.5] * 3, num_train_epochs=3)
+    results = iter([{"score": 0.3, "loss": 1.0}, {"score": 0.9, "loss": loss}, {"score": 0.2, "loss": 1.0}])
+    trainer.evaluate = lambda: next(results)
+    with collect() as said:
+        history = trainer.train()
+    assert history.best_step == 4 and same(trainer.model, witness.at_best)
+    assert [row["score"] for row in history.rows if row["split"] == "validation"] == [0.3, 0.9, 0.2]
+    (text,) = said
+    assert text.startswith(f"The loss of the evaluation at step 8 is {loss}: its scores do not count.")
 
 
 def test_tables_and_other_numbers_among_the_scores():

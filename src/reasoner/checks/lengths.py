@@ -1,0 +1,76 @@
+"""What does the length limit cost: rows that are cut, entities and answers that no window shows whole?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from reasoner.checks.findings import Finding
+from reasoner.checks.subject import Subject
+from reasoner.evaluation import Encoded
+from reasoner.inference import Predictor
+from reasoner.model import length_limit
+from reasoner.notices import counting
+
+NO_LIMIT = 10**6
+"""Tokens: more than any row has."""
+
+
+def check_lengths(subject: Subject) -> Iterator[Finding]:
+    """Find what is lost at the length limit. Texts that are read in windows lose nothing, and are no finding."""
+    predictor = subject.predictor
+    if predictor is None:
+        return
+    for split, data in subject.encoded.items():
+        cut = _cut_rows(predictor, data)
+        if cut:
+            limit = length_limit(predictor.model.network, predictor.tokenizer)
+            more = "Take a model that reads more"
+            if limit > predictor.max_length:
+                more = f"Raise max_length (the model takes {limit:,})"
+            yield Finding(
+                code="cut_rows",
+                what=f"{split}: {len(cut):,} of {len(data.examples):,} rows are longer than max_length="
+                f"{predictor.max_length} tokens and lose their end (the longest has {max(cut.values()):,})",
+                remedy=f"{more}, or shorten the texts.",
+                count=len(cut),
+                places=tuple(cut),
+            )
+        lost = [
+            (example.where, number)
+            for example, group in zip(data.examples, data.features, strict=True)
+            if (number := predictor.task.gold_lost(example, group))
+        ]
+        if lost:
+            number = sum(lost_here for _, lost_here in lost)
+            yield Finding(
+                code="gold_lost",
+                what=f"{split}: {number:,} entities or answers in {len(lost):,} rows stand whole in no window, or "
+                "begin or end inside a token",
+                remedy="No model can give them, and they count as missed: raise max_length or stride, or see whether "
+                "the texts hold characters that the tokenizer drops.",
+                count=number,
+                places=tuple(place for place, _ in lost),
+            )
+
+
+def _cut_rows(predictor: Predictor, data: Encoded) -> dict[str, int]:
+    """Return the places of the rows that were cut, and how many tokens they have.
+
+    Only a feature that is as long as the limit can be cut. Such rows are encoded once more without one: a row that was
+    cut is longer then, and has as many features (a row that was read in windows has fewer).
+    """
+    together = predictor.task.keep_together
+    full = [
+        index
+        for index, group in enumerate(data.features)
+        if (together or len(group) == 1) and any(len(feature) >= predictor.max_length for feature in group)
+    ]
+    if not full:
+        return {}
+    with counting() as counted:
+        whole = predictor.task.encode(
+            [data.examples[index] for index in full], predictor.tokenizer, max_length=NO_LIMIT, stride=0
+        )
+        counted.clear()  # what there is to say was said when the data was encoded for training
+    lengths = {data.examples[index].where: max(map(len, group)) for index, group in zip(full, whole, strict=True)}
+    return {where: length for where, length in lengths.items() if length > predictor.max_length}

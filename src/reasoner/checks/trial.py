@@ -1,0 +1,186 @@
+"""Does the longest batch pass, and what will the run take: time, memory and disk? Two batches tell."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import ceil, isfinite
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from reasoner.checks.findings import ERROR, Finding
+from reasoner.checks.subject import Subject
+from reasoner.data.features import Batch, Feature
+from reasoner.evaluation import Encoded
+from reasoner.inference import Predictor
+from reasoner.training.config import TrainingConfig
+from reasoner.training.engine import autocast
+
+FLOAT = 4
+"""Bytes of a float32."""
+MOMENTS = {"adamw": 2, "sgd": 1}
+
+
+class Trial(NamedTuple):
+    """A batch, and where its rows stand."""
+
+    batch: Batch
+    places: tuple[str, ...]
+
+
+class Pass(NamedTuple):
+    """One forward and backward pass over a batch."""
+
+    forward: float
+    """Seconds."""
+    seconds: float
+    """Seconds, backward included."""
+    loss: float
+    gradient_norm: float
+    kept: int
+    """Bytes that were kept for the backward pass."""
+
+
+def try_out(subject: Subject) -> tuple[dict[str, Any], list[Finding]]:
+    """Run the longest batch of training and one of middle length, and estimate the whole run from them.
+
+    Weights, buffers, gradients, modes and random states are as before when it is done.
+
+    Returns:
+        The estimate (see `CheckReport.estimate`; empty if the longest batch failed), and what was found.
+    """
+    predictor, config = subject.predictor, subject.config
+    if predictor is None or not subject.encoded.get("train"):
+        return {}, []
+    longest, middle = _two_batches(predictor, subject.encoded["train"], config.per_device_train_batch_size)
+    rows, tokens = longest.batch.inputs["input_ids"].shape
+    try:
+        with _unchanged(predictor.model, predictor.device):
+            first = _run(predictor, longest.batch, config)
+            second = _run(predictor, middle.batch, config)
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "memory" not in str(error):
+            raise
+        return {}, [_too_large(rows, tokens, longest.places)]
+    if not isfinite(first.loss) or not isfinite(first.gradient_norm):
+        return {}, [_not_finite(first, rows, tokens, longest.places)]
+    memory = _memory(predictor.model, config)
+    return {
+        **_time(subject, second, middle.batch.tokens),
+        "memory_bytes": memory + first.kept,
+        "batch_bytes": first.kept,
+        "disk_bytes": FLOAT * sum(weight.numel() for weight in predictor.model.parameters()),
+        "longest_batch": [rows, tokens],
+        "device": str(predictor.device.type),
+    }, []
+
+
+def _two_batches(predictor: Predictor, data: Encoded, size: int) -> tuple[Trial, Trial]:
+    """Return the batch of the longest sequences, and one from the middle of their order."""
+    units = [(row, [part]) for row, group in enumerate(data.features) for part in group]
+    if predictor.task.keep_together:
+        units = list(enumerate(data.features))
+    units.sort(key=lambda unit: max(map(len, unit[1])))
+    start = max(0, (len(units) - size) // 2)
+    return _trial(predictor, data, units[-size:]), _trial(predictor, data, units[start : start + size])
+
+
+def _trial(predictor: Predictor, data: Encoded, units: Sequence[tuple[int, list[Feature]]]) -> Trial:
+    features = Encoded([], [group for _, group in units])
+    (batch,) = predictor.batches(features, batch_size=len(units))
+    return Trial(batch, tuple(dict.fromkeys(data.examples[row].where for row, _ in units)))
+
+
+def _run(predictor: Predictor, batch: Batch, config: TrainingConfig) -> Pass:
+    model, batch = predictor.model, batch.to(predictor.device)
+    weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor.detach()  # itself, it would hold on to its own graph
+
+    started = time.perf_counter()
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), autocast(predictor.device, config.bf16):
+        loss = model.loss(model(batch), batch)
+    total = float(loss.total.detach())  # a CUDA device finishes only here
+    forward = time.perf_counter() - started
+    loss.total.backward()  # type: ignore[no-untyped-call]
+    gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
+    norm = float(torch.nn.utils.get_total_norm(gradients))
+    return Pass(forward, time.perf_counter() - started, total, norm, sum(kept.values()))
+
+
+@contextmanager
+def _unchanged(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Set training mode, and put everything back at the end: modes, buffers, gradients, random states."""
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        try:
+            model.train()
+            yield
+        finally:
+            model.zero_grad(set_to_none=True)
+            with torch.no_grad():
+                for buffer, before in buffers:
+                    buffer.copy_(before)
+            for module, training in modes:
+                module.training = training
+
+
+def _time(subject: Subject, passed: Pass, tokens: int) -> dict[str, Any]:
+    """Return seconds, steps and evaluations of the whole run; time grows with the number of tokens."""
+    config, lengths = subject.config, {name: _tokens(data) for name, data in subject.encoded.items()}
+    assert subject.predictor is not None
+    data = subject.encoded["train"]
+    units = len(data.features) if subject.predictor.task.keep_together else sum(map(len, data.features))
+    batches = ceil(units / config.per_device_train_batch_size)
+    steps_an_epoch = ceil(batches / config.gradient_accumulation_steps)
+    steps = config.max_steps or config.num_train_epochs * steps_an_epoch
+    epochs = steps / steps_an_epoch
+    evaluations = ceil(steps / config.eval_steps if config.eval_steps else epochs)
+    scored = (evaluations + 1) * lengths.get("validation", 0) + lengths.get("test", 0)
+    if config.evaluate_before:
+        evaluations, scored = evaluations + 1, scored + lengths.get("test", lengths.get("validation", 0))
+    seconds = (passed.seconds * epochs * lengths["train"] + passed.forward * scored) / tokens
+    return {"seconds": seconds, "steps": steps, "evaluations": evaluations + 1}
+
+
+def _tokens(data: Encoded) -> int:
+    return sum(len(feature) for group in data.features for feature in group)
+
+
+def _memory(model: nn.Module, config: TrainingConfig) -> int:
+    """Return the bytes of the weights, and for those that learn of gradient, the optimiser's moments and the best."""
+    weights = list(model.parameters())
+    learning = sum(weight.numel() for weight in weights if weight.requires_grad)
+    return FLOAT * (sum(weight.numel() for weight in weights) + learning * (2 + MOMENTS[config.optim]))
+
+
+def _not_finite(found: Pass, rows: int, tokens: int, places: tuple[str, ...]) -> Finding:
+    which, value = ("loss", found.loss) if not isfinite(found.loss) else ("gradient", found.gradient_norm)
+    return Finding(
+        code="not_finite",
+        what=f"the {which} of the longest batch ({rows} x {tokens} tokens) is {value}, before any training",
+        remedy="Look whether the checkpoint's weights are finite, and at these rows: nothing can be learned so.",
+        severity=ERROR,
+        count=rows,
+        places=places,
+    )
+
+
+def _too_large(rows: int, tokens: int, places: tuple[str, ...]) -> Finding:
+    return Finding(
+        code="out_of_memory",
+        what=f"the longest batch ({rows} x {tokens} tokens) does not fit into the memory",
+        remedy="Lower per_device_train_batch_size and raise gradient_accumulation_steps, or lower max_length.",
+        severity=ERROR,
+        count=rows,
+        places=places,
+    )

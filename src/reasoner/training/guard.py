@@ -1,0 +1,166 @@
+"""What happens when a step's loss or gradient is no finite number, and how is it seen again?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from math import isfinite
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from reasoner.errors import CheckpointError, DivergedError
+from reasoner.losses import LossSum
+from reasoner.notices import say
+from reasoner.training.diagnosis import INCOMPLETE, PARTS, Finding, diagnose, run
+
+if TYPE_CHECKING:
+    from reasoner.training.trainer import Trainer
+
+MOST_ROLLBACKS = 5
+"""How often a run goes back before it stops all the same."""
+
+
+class LossWatch:
+    """Looks into each step whose loss or gradient is not finite, writes a reproduction, and stops or goes back.
+
+    Such a step is never made, so the weights that are looked at are those that gave the loss. Rows are found by running
+    each row of the batch alone, without dropout. To tell bad rows from exploded weights, the first batch of the run is
+    run again.
+
+    Args:
+        output_dir: the run's folder; the reproduction goes into `diverged` in it (`diverged-2`, ... if that is there).
+            None: none is written.
+        describe: batch -> the place of each of its features, such as "train.jsonl, line 812"; None: their numbers.
+    """
+
+    def __init__(
+        self, output_dir: Path | None = None, *, describe: Callable[[Any], Sequence[str]] | None = None
+    ) -> None:
+        self.output_dir = output_dir
+        self.describe = describe or (lambda batch: [f"feature {index}" for index in batch.feature_index])
+        self._first: tuple[Any, float] | None = None  # the first batch that was in order, and its mean loss then
+        self._good: tuple[int, list[Tensor]] | None = None
+
+    def passed(self, trainer: Trainer, group: Sequence[Any], totals: list[float], counts: list[float]) -> None:
+        """Take note of a step whose loss and gradient are finite, before it moves the weights."""
+        if self._first is None:
+            self._first = (group[0], totals[0] / max(counts[0], 1e-12))
+        due = self._good is None or trainer.step % trainer.config.logging_steps == 0
+        if due and trainer.config.on_divergence == "halve":
+            self._good = (trainer.step, trainer.snapshot())
+
+    def failed(
+        self, trainer: Trainer, group: Sequence[Any], totals: list[float], counts: list[float], norm: float
+    ) -> None:
+        """Say why a step's loss or gradient is not finite; then stop, or go back to the last good weights.
+
+        Args:
+            trainer: its weights are those before the step, its gradients those of the step, not yet divided.
+            group: the step's batches.
+            totals: the total loss of each batch.
+            counts: what they are over.
+            norm: of the gradient.
+
+        Raises:
+            DivergedError: if the run shall stop, has gone back `MOST_ROLLBACKS` times, or ends without a single step.
+        """
+        finding = diagnose(
+            trainer, group, totals=totals, counts=counts, norm=norm, first=self._first, describe=self.describe
+        )
+        text = finding.sentences()
+        folder, said = self._write(trainer, group[finding.batches[0] - 1], finding)
+        history = trainer.history
+        nothing_learned = self._first is None and trainer.step + 1 >= trainer.total_steps
+        if trainer.config.on_divergence == "stop" or len(history.rollbacks) >= MOST_ROLLBACKS or nothing_learned:
+            again = f" Training went back {len(history.rollbacks)} times before." if history.rollbacks else ""
+            best = "" if history.best_step is None else f" The best weights, of step {history.best_step}, are kept."
+            raise DivergedError(
+                f"{text}{again}{best} {said}".strip(),
+                step=finding.step, rows=finding.rows, parameter=next(iter(finding.parameters), None), folder=folder,
+            )  # fmt: skip
+        to_step, weights = self._good or (0, None)  # before the first step the weights are still as they were
+        rate = trainer.go_back(weights)
+        history.rollbacks.append(
+            {"step": finding.step, "to_step": to_step, "learning_rate": rate, "rows": list(finding.rows)}
+        )
+        say(f"{text} Back to the weights after step {to_step} and on at half the learning rate ({rate:g}); "
+            f"this was time {len(history.rollbacks)} of at most {MOST_ROLLBACKS}. {said}".strip())  # fmt: skip
+
+    def _write(self, trainer: Trainer, batch: Any, finding: Finding) -> tuple[Path | None, str]:
+        """Write the reproduction; return its folder, if there is one, and a sentence about it."""
+        if self.output_dir is None:
+            return None, ""
+        if not hasattr(batch, "feature_index"):
+            return None, "A reproduction could not be written: the batches have not the fields of data.features.Batch."
+        from safetensors import SafetensorError
+
+        try:
+            folder = _new_folder(self.output_dir)
+            _write_reproduction(folder, trainer.model, batch, finding)
+        except (OSError, SafetensorError, *INCOMPLETE) as error:  # a full disk must not hide that the loss is NaN
+            return None, f"A reproduction could not be written in '{self.output_dir}': {error}."
+        return folder, f"To see it again: reasoner.training.guard.replay('{folder}', model)."
+
+
+def replay(folder: str | Path, model: nn.Module) -> LossSum:
+    """Load the weights of a reproduction into `model`, run its batch once more, and return the loss with its graph.
+
+    Dropout is off. `loss.total.backward()` then gives the gradient, where it was the gradient that was not finite.
+
+    Args:
+        folder: what `LossWatch` wrote: `weights.safetensors`, `batch.safetensors` and `report.json`.
+        model: one of the same kind, such as `reasoner.load(output_dir).predictor.model`; its weights are replaced.
+
+    Raises:
+        CheckpointError: if the folder cannot be read, or the model is of another kind.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file, load_model
+
+    folder = Path(folder)
+    try:
+        report = json.loads((folder / "report.json").read_text("utf-8"))
+        tensors = load_file(folder / "batch.safetensors")
+        load_model(model, folder / "weights.safetensors")
+        bf16, in_batch = report["bf16"], report["in_batch"]
+    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
+        raise CheckpointError(f"'{folder}' cannot be run again with this model: {error}") from error
+    device = next(model.parameters()).device
+    parts = {part: {name.partition(".")[2]: tensor.to(device) for name, tensor in tensors.items()
+                    if name.startswith(f"{part}.")} for part in PARTS}  # fmt: skip
+    model.eval()
+    return run(model, SimpleNamespace(**parts, group=tensors["group"].to(device), **in_batch), bf16)
+
+
+def _new_folder(output_dir: Path) -> Path:
+    """Make the folder of the next reproduction; one that is there is left alone."""
+    names = ("diverged", *(f"diverged-{number}" for number in range(2, 10_000)))
+    folder = next(output_dir / name for name in names if not (output_dir / name).exists())
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _write_reproduction(folder: Path, model: nn.Module, batch: Any, finding: Finding) -> None:
+    """Write the weights, the batch, and last, so that it is there only when all is, the report."""
+    from safetensors.torch import save_file, save_model
+
+    tensors = {f"{part}.{name}": tensor for part in PARTS for name, tensor in getattr(batch, part).items()}
+    tensors["group"] = batch.group
+    save_file({name: tensor.cpu().clone() for name, tensor in tensors.items()}, folder / "batch.safetensors")
+    save_model(model, str(folder / "weights.safetensors"))
+    report = _json({**asdict(finding), "in_batch": {"feature_index": batch.feature_index, "tokens": batch.tokens}})
+    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / "report.json").write_text(text, encoding="utf-8")
+
+
+def _json(value: Any) -> Any:
+    """Return JSON values: a number that is none is the string "nan", "inf" or "-inf"."""
+    if isinstance(value, Mapping):
+        return {name: _json(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json(item) for item in value]
+    return str(value) if isinstance(value, float) and not isfinite(value) else value
