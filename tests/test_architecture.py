@@ -19,8 +19,8 @@ from reasoner.registry import TABLES
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "reasoner"
 
 ROWS = (
-    ("meter",),
-    ("api", "testing"),
+    ("api", "meter", "testing"),
+    ("tuning",),
     ("preparation", "result", "seeds"),
     ("calibration", "checks", "comparison", "review", "storage"),
     ("inference",),

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from reasoner.api import train_on_examples
 from reasoner.errors import ConfigError, suggestion
 from reasoner.methods.base import Method
 from reasoner.metrics import bootstrap_interval, greater_is_better
@@ -22,6 +21,7 @@ from reasoner.reports.shortcuts import WARNED_SHARE, ShortcutReport, ShortcutVie
 from reasoner.result import Result
 from reasoner.tasks.base import PartialInput, Task
 from reasoner.training.config import TrainingConfig
+from reasoner.tuning import train_on_examples
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -77,7 +77,7 @@ class TaskModel(nn.Module):
         config.update({**task.model_config(), **_dropout_settings(config, dropout)})
         head = task.build_head(config)
         auto_class = auto_model(head.auto_class or "AutoModel")
-        same_labels = _label_names(given) == _label_names(config)
+        same_labels = [*map(str.casefold, _label_names(given))] == [*map(str.casefold, _label_names(config))]
         with _quietly():
             make = _copied if isinstance(source, nn.Module) else _loaded
             network, has_head = make(source, auto_class, config, same_labels)

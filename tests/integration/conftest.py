@@ -48,7 +48,7 @@ def refused(
     def no_training(*arguments: Any, **settings: Any) -> None:
         pytest.fail("training was reached")
 
-    monkeypatch.setattr("reasoner.api.Trainer", no_training)
+    monkeypatch.setattr("reasoner.tuning.Trainer", no_training)
 
     def call(files: Files, task: Any, **settings: Any) -> reasoner.ReasonerError:
         data = write_files(files, tmp_path / "data")

@@ -640,7 +640,7 @@ def test_training_says_each_warning_once_and_keeps_the_report(nli: Any, tiny: Pa
 
 
 def test_training_stops_at_an_error(nli: Any, tiny: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("reasoner.api.Trainer", lambda *arguments, **settings: pytest.fail("training was reached"))
+    monkeypatch.setattr("reasoner.tuning.Trainer", lambda *arguments, **settings: pytest.fail("training was reached"))
     model = AutoModelForSequenceClassification.from_pretrained(tiny)
     with torch.no_grad():
         model.bert.encoder.layer[0].output.dense.bias[0] = float("inf")

@@ -125,6 +125,18 @@ def test_a_head_with_these_labels_is_kept(trained, labels, as_object):
         assert any("kept" in text for text in said)
 
 
+@pytest.mark.parametrize("as_object", [False, True])
+def test_a_head_whose_labels_differ_in_case_alone_is_kept(trained, as_object):
+    folder = trained(LABELS)
+    source = AutoModelForSequenceClassification.from_pretrained(folder) if as_object else folder
+    model, said = made(source, task_of(("Blue", "GREEN", "Red")))
+    plain = AutoModelForSequenceClassification.from_pretrained(folder).state_dict()
+    assert all(torch.equal(value, plain[name]) for name, value in model.network.state_dict().items())
+    assert model.network.config.id2label == {0: "Red", 1: "GREEN", 2: "Blue"}
+    assert any("its order is kept: Red, GREEN, Blue" in text for text in said)
+    assert any("it is kept" in text for text in said)
+
+
 def test_labels_belong_to_their_numbers_however_the_file_lists_them(trained):
     """JSON writers that sort keys as text list "10" before "2"."""
     folder = trained(TWELVE)
