@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 BIN = $(VENV)/bin
+# One thread a process: on two cores, two processes with two threads each would wait for each other most of the time.
+PYTEST = OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: demo test check format clean
 
@@ -18,14 +20,14 @@ test: $(VENV)/.test
 	$(BIN)/mypy
 	rm -rf dist && $(BIN)/python -m build --wheel --outdir dist .
 	$(BIN)/pip install --quiet --force-reinstall --no-deps dist/*.whl
-	HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
+	$(PYTEST)
 
 check: $(VENV)/.test
 	$(BIN)/pip install --quiet --no-deps --editable .
 	$(BIN)/ruff format .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest tests/unit tests/test_architecture.py tests/test_public_api.py
+	$(PYTEST) tests/unit tests/test_architecture.py tests/test_public_api.py
 
 format:
 	$(BIN)/ruff check --fix .
