@@ -225,6 +225,23 @@ def test_the_threshold_alone_decides_whether_an_answer_is_given(threshold, answe
     assert (empty["answer"], empty["no_answer_score"], empty["n_best"]) == ("", 1.0, [])
 
 
+@pytest.mark.parametrize(
+    ("given_", "learned"),
+    [
+        (["Anna", "in Zagreb", "in Zagreb"], "in Zagreb"),
+        (["Anna", "in Zagreb"], "Anna"),  # nobody agrees: the first
+        (["Zagreb", "Anna", "Anna", "Zagreb"], "Zagreb"),
+    ],
+)
+def test_of_several_gold_answers_the_most_given_is_learned(given_, learned, bert):
+    context = "Anna lives in Zagreb ."
+    answers = tuple(Answer(text, context.index(text)) for text in given_)
+    row = QuestionAnsweringExample(context=context, question="Who?", answers=answers)
+    (feature,) = encode(QuestionAnswering(), row, bert, max_length=60, stride=0)
+    start, end = feature.info[feature.targets["start_positions"]], feature.info[feature.targets["end_positions"]]
+    assert context[start[0] : end[1]] == learned
+
+
 GOLD = [("Anna",), ("Zagreb", "in Zagreb"), (), ()]
 scored = st.lists(
     st.tuples(
@@ -261,10 +278,10 @@ def test_tuned_moves_the_threshold_to_the_best_or_not_at_all(cases, times):
     rows, predictions, f1 = judged(cases * times)
     tuned = QuestionAnswering(no_answer_threshold=0.5).tuned(predictions, rows)
     best = max(f1(threshold) for threshold in (-1.0, 0.0, 0.05, 0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 1.0))
-    if tuned.no_answer_threshold == 0.5:
-        assert f1(0.5) > best - 1 or times == 1
-    else:
+    moved = tuned.no_answer_threshold != 0.5
+    if moved:
         assert f1(tuned.no_answer_threshold) == pytest.approx(best, abs=1e-12) and best > f1(0.5)
+    assert moved or len(rows) < 60 or best - f1(0.5) < 0.4  # where so much is to be gained it is no chance
     always = QuestionAnswering()
     assert always.tuned(predictions, rows) is always
 
