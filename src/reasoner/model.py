@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from reasoner.data.features import Batch
+from reasoner.data.labels import same_names
 from reasoner.errors import CheckpointError, ConfigError
 from reasoner.heads.base import Outputs, TaskHead
 from reasoner.losses import LossSum
@@ -77,7 +78,7 @@ class TaskModel(nn.Module):
         config.update({**task.model_config(), **_dropout_settings(config, dropout)})
         head = task.build_head(config)
         auto_class = auto_model(head.auto_class or "AutoModel")
-        same_labels = [*map(str.casefold, _label_names(given))] == [*map(str.casefold, _label_names(config))]
+        same_labels = same_names(_label_names(given), _label_names(config))
         with _quietly():
             make = _copied if isinstance(source, nn.Module) else _loaded
             network, has_head = make(source, auto_class, config, same_labels)

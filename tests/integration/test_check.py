@@ -613,6 +613,8 @@ def test_labels_by_other_names(look: Any, tiny: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny)
     finding = only(look(data, "classification", model=model, tokenizer=tokenizer), "labels_mismatch")
     assert "(good, bad, not blue, red)" in finding.what and "id2label" in finding.remedy
+    named = AutoModelForSequenceClassification.from_pretrained(tiny, id2label={0: "Blue", 1: "RED"})
+    assert look(data, "classification", model=named, tokenizer=tokenizer).findings == []  # its head is kept
     three = Classification(labels=("red", "blue", "green"))
     assert look(data, three, model=model, tokenizer=tokenizer).findings == []
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from reasoner.checks.findings import NOTE, Finding, listed
 from reasoner.checks.subject import Subject
+from reasoner.data.labels import same_names
 from reasoner.model import read_config
 
 HALF = {"F16": "float16", "BF16": "bfloat16", torch.float16: "float16", torch.bfloat16: "bfloat16"}
@@ -76,7 +77,7 @@ def head_of_checkpoint(subject: Subject) -> Head | None:
         return None
     names = [str(name) for name in (config.id2label or {}).values()]
     ours = subject.predictor.task.model_config().get("id2label")
-    return Head(names, names == list(ours.values())) if ours else None
+    return Head(names, same_names(names, list(ours.values()))) if ours else None
 
 
 def _half_precision(source: Any) -> str | None:

@@ -84,6 +84,11 @@ def ordered_as(
     return tuple(by_key[key] for key in keys)
 
 
+def same_names(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Return whether two lists hold the same names in the same order, case aside."""
+    return [name.casefold() for name in one] == [name.casefold() for name in other]
+
+
 def check_label_smoothing(label_smoothing: float) -> None:
     """Refuse a share that leaves the target nothing, or adds to it.
 
