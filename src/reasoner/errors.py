@@ -57,6 +57,8 @@ class Problem:
     """What to do about it, as a sentence with its full stop."""
     about_labels: bool = False
     """Whether it is the labels that are wrong."""
+    code: str = ""
+    """The kind of problem, by a name that stays the same from version to version; empty: a row that cannot be used."""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}. {self.remedy}".strip()

@@ -160,9 +160,12 @@ def _with_validation(splits: dict[str, list[Any]], config: TrainingConfig) -> di
 def _split_problems(splits: Mapping[str, Sequence[Any]]) -> list[Problem]:
     problems = []
     if "train" not in splits:
-        problems.append(Problem("data", f"there is no train split, only {', '.join(splits)}", "Give {'train': ...}."))
+        what = f"there is no train split, only {', '.join(splits)}"
+        problems.append(Problem("data", what, "Give {'train': ...}.", code="empty_split"))
     what, remedy = "holds one row, and nothing can be learned or scored on one", "Give more, or leave it out."
-    return problems + [Problem(split, what, remedy) for split, rows in splits.items() if len(rows) == 1]
+    return problems + [
+        Problem(name, what, remedy, code="empty_split") for name, rows in splits.items() if len(rows) == 1
+    ]
 
 
 def build_predictor(source: Any, task: Task[Any, Any], *, config: TrainingConfig, tokenizer: Any = None) -> Predictor:

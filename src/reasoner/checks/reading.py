@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,19 +15,6 @@ WHOLE = "data"
 """The place of a problem that is no row's."""
 MANY = 0.1
 """Share of a split's rows without gold above which it is a warning, and no note."""
-
-REFUSED = (
-    (r"column '.*' is missing|has no column", "missing_column"),
-    (r"label .* is unknown \(it never occurs", "unseen_label"),
-    (r"out of range", "label_out_of_range"),
-    (r"neither O nor a prefix", "malformed_tag"),
-    (r"belong to (the|no one) scheme", "tag_scheme"),
-    (r"ner_tags has \d+ items", "unequal_lengths"),
-    (r"is not at answer_start", "answer_offset"),
-    (r"must be at least \d+ labels", "too_few_labels"),
-    (r"holds no rows|holds one row|no row is left|no train split|no validation split", "empty_split"),
-)
-"""What a problem's text says -> the code of its finding."""
 
 REPAIRED = (
     ("have no gold label", "no_gold", "They teach and score nothing; see that none was meant to have one."),
@@ -90,7 +76,8 @@ def refused_rows(problems: Iterable[Problem]) -> Iterator[Finding]:
     """Give an error for each kind of problem, with all its places."""
     kinds: dict[str, list[Problem]] = {}
     for problem in problems:
-        kinds.setdefault(_code(problem), []).append(problem)
+        code = problem.code or ("bad_label" if problem.about_labels else "unreadable_row")
+        kinds.setdefault(code, []).append(problem)
     for code, found in kinds.items():
         different = len({problem.what for problem in found})
         more = f" (and {len(found) - 1:,} more {'such' if different > 1 else 'of the same'})" if len(found) > 1 else ""
@@ -126,10 +113,3 @@ def repaired_rows(record: ReadingRecord, rows: Mapping[str, int]) -> Iterator[Fi
             count=len(places),
             places=tuple(places),
         )
-
-
-def _code(problem: Problem) -> str:
-    for pattern, code in REFUSED:
-        if re.search(pattern, problem.what):
-            return code
-    return "bad_label" if problem.about_labels else "unreadable_row"

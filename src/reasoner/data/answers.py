@@ -56,7 +56,9 @@ def _place(text: str, start: int, context: str) -> int:
             "stands in several places near it" if near else "is not to be found near it" if places else "stands nowhere"
         )
         raise RowError(
-            f"the answer {text!r:.60} is not at answer_start {start} and {found} in the context", "Correct it."
+            f"the answer {text!r:.60} is not at answer_start {start} and {found} in the context",
+            "Correct it.",
+            code="answer_offset",
         )
     count("{n} answers were not at their answer_start; each was moved to the one place where its text stands.")
     return near[0]

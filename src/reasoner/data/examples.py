@@ -19,9 +19,9 @@ NO_GOLD = (-1, "-1", "-", None, "")
 class RowError(Exception):
     """A row that cannot be used: what is wrong, and what to do."""
 
-    def __init__(self, what: str, remedy: str, *, about_labels: bool = False) -> None:
+    def __init__(self, what: str, remedy: str, *, about_labels: bool = False, code: str = "") -> None:
         super().__init__(what)
-        self.what, self.remedy, self.about_labels = what, remedy, about_labels
+        self.what, self.remedy, self.about_labels, self.code = what, remedy, about_labels, code
 
 
 class MissingColumnError(RowError):
@@ -97,14 +97,15 @@ def examples_from_rows(
                 except MissingColumnError as error:
                     missing.setdefault(error.what, (error, []))[1].append(row)
                 except RowError as error:
-                    problems.append(Problem(row.where, error.what, error.remedy, error.about_labels))
+                    problems.append(Problem(row.where, error.what, error.remedy, error.about_labels, error.code))
                 except RowDroppedError as dropped:
                     count(str(dropped))
         for first, without in missing.values():
             more = f" (nor in {len(without) - 1} further rows)" if len(without) > 1 else ""
-            problems.append(Problem(without[0].where, first.what + more, first.remedy))
+            problems.append(Problem(without[0].where, first.what + more, first.remedy, code="missing_column"))
         if rows and not result[split] and not problems:
-            problems.append(Problem(split, "no row is left: all were dropped", "See what was said of them above."))
+            what, remedy = "no row is left: all were dropped", "See what was said of them above."
+            problems.append(Problem(split, what, remedy, code="empty_split"))
     raise_if_any(problems)
     return result
 

@@ -40,7 +40,8 @@ def learn_labels(
     training = {str(label) for label, _ in located.get("train", [])}
     if len(training) < least:
         found = f"only '{next(iter(training))}' occurs" if training else "none occurs"
-        raise LabelError(f"train: there must be at least {least} labels, and {found}. Check the label column.")
+        what = f"there must be at least {least} labels, and {found}"
+        raise LabelError([Problem("train", what, "Check the label column.", about_labels=True, code="too_few_labels")])
     problems = [
         problem
         for split, labels in located.items()
@@ -59,12 +60,13 @@ def unknown_labels(labels: Iterable[Located], known: Sequence[str]) -> list[Prob
     for label, where in labels:
         if str(label) in known or (isinstance(label, int) and not numbered and 0 <= label < len(known)):
             continue
-        if isinstance(label, int) and not numbered:
+        code = "label_out_of_range" if isinstance(label, int) and not numbered else "unseen_label"
+        if code == "label_out_of_range":
             what = f"label {label} is out of range: there are {len(known)} labels, numbered from 0"
         else:
             what = f"label '{label}' is unknown (it never occurs in the training data, nor was it given)"
         remedy = f"{suggestion(label, known)} Correct it, or name all labels with labels=[...] in the task."
-        problems.append(Problem(where, what, remedy, about_labels=True))
+        problems.append(Problem(where, what, remedy, about_labels=True, code=code))
     return problems
 
 

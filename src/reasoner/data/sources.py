@@ -79,7 +79,8 @@ def read_splits(
             continue
         if not rows[split]:
             where = f"{split} ({Path(source).name})" if isinstance(source, str | Path) else split
-            found.append(Problem(where, "holds no rows", "Give it at least one, or leave the split out."))
+            remedy = "Give it at least one, or leave the split out."
+            found.append(Problem(where, "holds no rows", remedy, code="empty_split"))
     if problems is None:
         raise_if_any(found)
     else:

@@ -223,7 +223,7 @@ def _index(label: str | int | float, choices: Sequence[str], names: Sequence[str
     else:
         what = f"label {label!r} is out of range: there are {len(choices)} choices"
         remedy = f"Give {'one of ' + ', '.join(names) if names else f'an index from 0 to {len(choices) - 1}'}."
-    raise RowError(what, remedy, about_labels=True)
+    raise RowError(what, remedy, about_labels=True, code="" if meant else "label_out_of_range")
 
 
 def _meant_by_position(label: str | int | float, number: int, names: Sequence[str]) -> set[int]:

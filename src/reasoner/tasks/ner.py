@@ -75,13 +75,13 @@ class NERExample(Example):
                 raise RowError(f"{name} is {type(value).__name__}, not a list", "Give one item per word.")
         if len(words) != len(tags):
             what = f"ner_tags has {len(tags)} items, tokens has {len(words)}"
-            raise RowError(what, "Give one tag per token.")
+            raise RowError(what, "Give one tag per token.", code="unequal_lengths")
         if not words:
             raise RowDroppedError("{n} rows hold no words and were left out.")
         _check_words(words)
-        problem = malformed(["O" if isinstance(tag, int) else tag for tag in tags])
-        if problem:
-            raise RowError(problem, "Correct it, or give another tag column with columns.", about_labels=True)
+        if problem := malformed(["O" if isinstance(tag, int) else tag for tag in tags]):
+            remedy = "Correct it, or give another tag column with columns."
+            raise RowError(problem, remedy, about_labels=True, code="malformed_tag")
         return cls.from_words(words, tags, where=where)
 
     @classmethod
@@ -357,7 +357,7 @@ class NER(Task[NERExample, Entities]):
             try:
                 rows.append((example.where, self.gold_tags(example)))
             except LabelError as error:
-                problems.append(Problem(example.where, str(error).rstrip("."), remedy, about_labels=True))
+                problems.append(Problem(example.where, str(error).rstrip("."), remedy, True, "tag_scheme"))
         return rows, problems
 
     def _tag_problems(self, rows: Iterable[GoldRow]) -> list[Problem]:
@@ -383,7 +383,8 @@ class NER(Task[NERExample, Entities]):
                         "Give their names in order: task=NER(tag_names=['O', 'B-PER', ...])."
                     )
                 what = f"ner_tags holds {tag}, which is out of range: there are {len(names)} tags, numbered from 0"
-                problems.append(Problem(example.where, what, "Correct it, or give all tag_names.", about_labels=True))
+                remedy = "Correct it, or give all tag_names."
+                problems.append(Problem(example.where, what, remedy, True, "label_out_of_range"))
         return problems
 
 

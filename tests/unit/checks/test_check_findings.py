@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reasoner.checks.findings import ERROR, NOTE, Finding, listed, some_places
-from reasoner.checks.reading import REFUSED, REPAIRED
+from reasoner.checks.reading import REPAIRED
 from reasoner.checks.report import CheckReport
 from reasoner.errors import DataError
 from reasoner.notices import collect
@@ -121,11 +121,10 @@ def test_warnings_are_said_once_and_notes_not_at_all():
 
 def test_the_page_on_reports_explains_every_code_and_no_other():
     root = Path(__file__).resolve().parents[3]
-    source = "".join(path.read_text("utf-8") for path in (root / "src" / "reasoner" / "checks").glob("*.py"))
-    written = r'code="(\w+)"|_pairs\(\s*"(\w+)"|return "(bad_label)" if|else "(unreadable_row)"'
-    codes = set(re.findall(written, source))
-    given = {code for groups in codes for code in groups if code}
-    given |= {code for _, code in REFUSED} | {code for _, code, _ in REPAIRED} | {"repaired"}
+    source = "".join(path.read_text("utf-8") for path in (root / "src" / "reasoner").rglob("*.py"))
+    named = r'\bcode="(\w+)"|_pairs\(\s*"(\w+)"|\bcode = "(\w+)" if|True, "(\w+)"\)|else "(unseen_label)"'
+    given = {code for groups in re.findall(named, source) for code in groups if code}
+    given |= {code for _, code, _ in REPAIRED} | {"repaired", "bad_label", "unreadable_row"}
     page = (root / "docs" / "reports.md").read_text("utf-8")
     table = page[page.index("| code |") :].split("\n\n")[0]
     assert set(re.findall(r"`(\w+)`", table)) == given

@@ -56,8 +56,18 @@ def test_a_recorder_keeps_what_is_refused_and_dropped():
 
 def test_problems_of_one_kind_are_one_finding():
     problems = [
-        Problem("a, row 1", "label 'x' is unknown (it never occurs in the training data, nor was it given)", "Mend."),
-        Problem("a, row 2", "label 'y' is unknown (it never occurs in the training data, nor was it given)", "Mend."),
+        Problem(
+            "a, row 1",
+            "label 'x' is unknown (it never occurs in the training data, nor was it given)",
+            "Mend.",
+            code="unseen_label",
+        ),
+        Problem(
+            "a, row 2",
+            "label 'y' is unknown (it never occurs in the training data, nor was it given)",
+            "Mend.",
+            code="unseen_label",
+        ),
         Problem("b, row 9", "something new", "Look."),
         Problem("b, row 7", "a label of a new kind", "Look.", about_labels=True),
     ]

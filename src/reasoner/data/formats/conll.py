@@ -135,6 +135,7 @@ def _out_of_range(numbers: Mapping[str, int], width: int, source: str) -> list[P
             source,
             f"has no column number {number} to read as '{name}': its lines have {_columns(width)}",
             "Columns are counted from 0, or back from -1.",
+            code="missing_column",
         )
         for name, number in numbers.items()
         if not -width <= number < width

@@ -107,7 +107,9 @@ def _numbered(numbers: Mapping[str, int], width: int, source: str, problems: lis
             names[number] = name
         else:
             what = f"has no column number {number} to read as '{name}': its first line has {width} fields"
-            problems.append(Problem(source, what, "Columns are counted from 0, or back from -1."))
+            problems.append(
+                Problem(source, what, "Columns are counted from 0, or back from -1.", code="missing_column")
+            )
     return names
 
 
