@@ -22,7 +22,7 @@ ROWS = (
     ("api", "meter", "testing"),
     ("tuning",),
     ("preparation", "result", "seeds"),
-    ("calibration", "checks", "comparison", "review", "storage"),
+    ("calibration", "checks", "comparison", "frozen", "review", "storage"),
     ("inference",),
     ("evaluation",),
     ("model",),

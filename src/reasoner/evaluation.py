@@ -10,6 +10,7 @@ import torch
 
 from reasoner.data.batching import Batches
 from reasoner.data.features import Batch, Feature
+from reasoner.data.states import States
 from reasoner.heads.base import Outputs
 from reasoner.losses import LossSum
 from reasoner.model import TaskModel
@@ -22,6 +23,8 @@ class Encoded(NamedTuple):
 
     examples: Sequence[Any]
     features: list[list[Feature]]
+    states: States | None = None
+    """Of a frozen backbone, one entry a feature."""
 
 
 class Evaluation(NamedTuple):
@@ -76,7 +79,8 @@ def evaluate(
     """Score the model on examples with gold.
 
     Returns:
-        The task's scores with the mean `loss` and `rows_per_second` beside them, and the predictions. Where there are
+        The task's scores with the mean `loss` and `rows_per_second` beside them (not where the states of a frozen
+        backbone are kept: it would be no speed of the model), and the predictions. Where there are
         any, also `gold_lost`: entities or answers of the gold that no prediction can give; they count as missed.
     """
     started = time.perf_counter()
@@ -88,7 +92,8 @@ def evaluate(
         metrics["gold_lost"] = lost
     if loss is not None:
         metrics["loss"] = float(loss.mean)
-    metrics["rows_per_second"] = len(data.examples) / (time.perf_counter() - started)
+    if data.states is None:
+        metrics["rows_per_second"] = len(data.examples) / (time.perf_counter() - started)
     return Evaluation(metrics, predictions)
 
 

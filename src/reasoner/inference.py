@@ -54,6 +54,7 @@ class Predictor:
             shuffle=shuffle,
             seed=seed,
             padding_side=self.tokenizer.padding_side,
+            states=data.states,
         )
 
     def evaluate(self, data: Encoded) -> Evaluation:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from reasoner.data.features import Batch
 from reasoner.data.labels import same_names
@@ -37,8 +37,27 @@ class TaskModel(nn.Module):
         backbone: nn.Module = self.network.base_model
         return backbone
 
+    @property
+    def backbone_is_frozen(self) -> bool:
+        """Whether no weight of the backbone learns but those of its pooler."""
+        pooler = _pooler_of(self.backbone)
+        learning = set() if pooler is None else {id(weight) for weight in pooler.parameters()}
+        return not any(weight.requires_grad and id(weight) not in learning for weight in self.backbone.parameters())
+
     def forward(self, batch: Batch) -> Outputs:
-        """Return the outputs for a batch, by name."""
+        """Return the outputs for a batch, by name; what a frozen backbone gave before is not computed again."""
+        if batch.states is None or self.backbone.training or not self.backbone_is_frozen:
+            return self._outputs(batch)
+        known = batch.states.get(batch.feature_index, batch.inputs["input_ids"].shape[1])
+        if known is not None:
+            with _giving(self.backbone, known.to(batch.group.device, non_blocking=True)):
+                return self._outputs(batch)
+        with _seeing(self.backbone) as seen:
+            outputs = self._outputs(batch)
+        batch.states.put(batch.feature_index, seen[-1].last_hidden_state)
+        return outputs
+
+    def _outputs(self, batch: Batch) -> Outputs:
         results = self.network(**self.head.model_inputs(batch))
         if self.head.auto_class is None:
             outputs: Outputs = self.head(results.last_hidden_state, batch)
@@ -56,6 +75,11 @@ class TaskModel(nn.Module):
             weights = list(module.parameters())
             if weights and not any(weight.requires_grad for weight in weights):
                 module.eval()
+        if mode and self.backbone_is_frozen:  # dropout beside the frozen modules, in none of them
+            self.backbone.eval()
+            pooler = _pooler_of(self.backbone)
+            if pooler is not None:
+                pooler.train(any(weight.requires_grad for weight in pooler.parameters()))
         return self
 
     @classmethod
@@ -123,6 +147,39 @@ class TaskModel(nn.Module):
                 raise CheckpointError(f"{folder} lacks {HEAD_FILE}, the weights of its head. Save it again.")
             head.load_state_dict(load_file(folder / HEAD_FILE))
         return cls(network, head)
+
+
+def _pooler_of(backbone: nn.Module) -> nn.Module | None:
+    return getattr(backbone, "pooler", None)
+
+
+@contextmanager
+def _seeing(backbone: nn.Module) -> Iterator[list[Any]]:
+    """Collect what the backbone gives inside the block."""
+    seen: list[Any] = []
+    hook = backbone.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    try:
+        yield seen
+    finally:
+        hook.remove()
+
+
+@contextmanager
+def _giving(backbone: nn.Module, hidden: Tensor) -> Iterator[None]:
+    """Let the backbone give these last hidden states inside the block, whatever it is called with."""
+    from transformers.modeling_outputs import BaseModelOutput, BaseModelOutputWithPooling
+
+    def give(*_: Any, **__: Any) -> BaseModelOutput | BaseModelOutputWithPooling:
+        pooler = _pooler_of(backbone)
+        if pooler is None:
+            return BaseModelOutput(last_hidden_state=hidden)
+        return BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=pooler(hidden))
+
+    vars(backbone)["forward"] = give  # stands before the class's own
+    try:
+        yield
+    finally:
+        del vars(backbone)["forward"]
 
 
 def auto_model(name: str) -> Any:

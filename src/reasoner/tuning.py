@@ -12,6 +12,7 @@ from reasoner.checks.run import run_checks
 from reasoner.checks.subject import Subject
 from reasoner.comparison import compare, score_interval
 from reasoner.evaluation import Encoded, Evaluation, plain
+from reasoner.frozen import keep_states
 from reasoner.inference import Predictor
 from reasoner.methods.base import Method
 from reasoner.metrics import greater_is_better
@@ -114,6 +115,7 @@ def _trained(
 ) -> Result:
     """Score, train, score again and compare, save."""
     with collect() as notices:
+        encoded = keep_states(predictor, encoded, config)
         before = _score_before(predictor, encoded, run) if config.evaluate_before else None
         doubted = _train(predictor, encoded, run, config, folder, callbacks)
         predictor = _score(predictor, encoded, run, before)

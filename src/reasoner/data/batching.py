@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from reasoner.data.features import Batch, Feature
+from reasoner.data.states import States
 from reasoner.losses import IGNORED
 
 POOL = 50
@@ -30,6 +31,7 @@ class Batches:
         keep_together: never part the features of one example.
         shuffle: another order each epoch, fixed by `seed` and `epoch`.
         padding_side: "right" or "left".
+        states: goes into every batch; see `Batch`.
     """
 
     def __init__(
@@ -42,12 +44,13 @@ class Batches:
         shuffle: bool = False,
         seed: int = 0,
         padding_side: str = "right",
+        states: States | None = None,
     ) -> None:
         self.features = [feature for group in features for feature in group]
         self.example_of = [example for example, group in enumerate(features) for _ in group]
         self.units = _units(features, keep_together)
         self.batch_size, self.padding, self.shuffle = batch_size, padding, shuffle
-        self.seed, self.padding_side = seed, padding_side
+        self.seed, self.padding_side, self.states = seed, padding_side, states
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -87,7 +90,7 @@ class Batches:
             targets[name] = self._padded([feature.token_targets[name] for feature in features], length, IGNORED)
         positions: dict[int, int] = {}
         group = [positions.setdefault(self.example_of[index], len(positions)) for index in indexes]
-        return Batch(inputs, targets, torch.tensor(group), indexes, sum(map(len, features)))
+        return Batch(inputs, targets, torch.tensor(group), indexes, sum(map(len, features)), self.states)
 
     def _padded(self, rows: list[list[int]], length: int, value: int) -> torch.Tensor:
         if self.padding_side == "left":

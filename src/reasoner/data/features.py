@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from reasoner.data.states import States
+
 
 @dataclass(slots=True)
 class Feature:
@@ -40,6 +42,8 @@ class Batch:
     """Where each feature stands in the list that was batched."""
     tokens: int
     """How many tokens are not padding."""
+    states: States | None = None
+    """Where a frozen backbone's states of these features are kept. A batch of changed inputs must not carry it."""
 
     def to(self, device: Any) -> Batch:
         """Return the batch on `device`, copied without waiting where the memory is pinned."""
@@ -49,4 +53,5 @@ class Batch:
             self.group.to(device, non_blocking=True),
             self.feature_index,
             self.tokens,
+            self.states,
         )

@@ -75,6 +75,11 @@ class TrainingConfig:
     on_divergence: str = "stop"
     """What happens at the first loss or gradient that is not finite: "stop" with an error that names step, rows and
     parameter; or "halve": go back to the last good weights (kept every `logging_steps`) at half the learning rate."""
+    frozen_cache_mb: int = 2048
+    """With a frozen backbone (method "head"): megabytes of memory for what it gives for each row, which is then
+    computed once. If more is needed, a temporary file takes it (see below). 0: none in memory."""
+    frozen_cache_disk_mb: int = 16384
+    """Megabytes that this file may have. 0: no file; both 0: the backbone runs anew in each epoch."""
     disable_tqdm: bool = False
     """Show no progress bar; there is none either when the output is no terminal and no notebook."""
 
@@ -137,7 +142,7 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("dropout", "None or in [0, 1)", _none_or(_number(lambda x: 0 <= x < 1))),
     ("validation_share", "between 0 and 1", _number(lambda x: 0 < x < 1)),
     ("stride", "None or an integer of at least 0", _none_or(_whole(0))),
-    ("seed", "an integer of at least 0", _whole(0)),
+    ("seed frozen_cache_mb frozen_cache_disk_mb", "an integer of at least 0", _whole(0)),
     ("optim", f"one of {', '.join(OPTIMIZERS)}", OPTIMIZERS.__contains__),
     ("lr_scheduler_type", f"one of {', '.join(SCHEDULES)}", SCHEDULES.__contains__),
     ("on_divergence", f"one of {', '.join(ON_DIVERGENCE)}", ON_DIVERGENCE.__contains__),

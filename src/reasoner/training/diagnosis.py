@@ -174,6 +174,7 @@ def _find_rows(
 ) -> None:
     """Run each row of some batches alone; write who has the fault, and where in the model, into `finding`."""
     measure = _loss if finding.what == "loss" else _gradient_norm
+    batches = [_without_states(batch) for batch in batches]
     rows = [(number, _cut(batch, positions)) for number, batch in zip(finding.batches, batches, strict=True)
             for positions in _rows(batch)]  # fmt: skip
     try:
@@ -249,6 +250,13 @@ def _cut(batch: Any, positions: list[int]) -> Any:
     part.group = batch.group.index_select(0, index).unique(return_inverse=True)[1]
     part.feature_index = [batch.feature_index[position] for position in positions]
     return part
+
+
+def _without_states(batch: Any) -> Any:
+    """Return the batch for the whole network to run: the fault may lie in what a frozen backbone gave for it."""
+    whole = copy(batch)
+    whole.states = None
+    return whole
 
 
 def _first_bad_module(trainer: Trainer, batch: Any) -> tuple[str | None, str | None]:

@@ -133,7 +133,7 @@ def replay(folder: str | Path, model: nn.Module) -> LossSum:
     parts = {part: {name.partition(".")[2]: tensor.to(device) for name, tensor in tensors.items()
                     if name.startswith(f"{part}.")} for part in PARTS}  # fmt: skip
     model.eval()
-    return run(model, SimpleNamespace(**parts, group=tensors["group"].to(device), **in_batch), bf16)
+    return run(model, SimpleNamespace(**parts, group=tensors["group"].to(device), states=None, **in_batch), bf16)
 
 
 def _new_folder(output_dir: Path) -> Path:

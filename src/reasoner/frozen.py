@@ -1,0 +1,116 @@
+"""Need a frozen backbone run again? What it gives for a row is computed once and kept, where that changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from shutil import disk_usage
+from tempfile import gettempdir
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from reasoner.data.features import Feature
+from reasoner.data.states import States
+from reasoner.evaluation import Encoded
+from reasoner.heads.base import Outputs
+from reasoner.inference import Predictor
+from reasoner.losses import LossSum
+from reasoner.notices import say
+from reasoner.training.config import TrainingConfig
+
+MEGABYTE = 1_000_000
+REUSED = ("train", "validation")
+"""Splits that are run several times. "test" is not: its `rows_per_second` is that of the whole model."""
+CLOSE = 1e-5
+"""How near outputs on kept states are to those of the whole network: the same arithmetic on the same numbers."""
+ROUNDING = 1e-2
+"""By how much states may differ between paddings: hidden states are of the order of 1, and no rounding is so large."""
+
+
+def keep_states(predictor: Predictor, encoded: Mapping[str, Encoded], config: TrainingConfig) -> dict[str, Encoded]:
+    """Return the splits, those that are run more than once with a place for what a frozen backbone gives.
+
+    The first pass over a split fills it (no pass is added), later ones run pooler and head alone. Nothing is kept where
+    the backbone learns, where there is no room (`frozen_cache_mb`, `frozen_cache_disk_mb`), or where a trial on two
+    rows shows that the rest of the network needs more than the last hidden states: the last two are said.
+    """
+    splits = dict(encoded)
+    allowed = max(config.frozen_cache_mb, config.frozen_cache_disk_mb)
+    if not allowed or not predictor.model.backbone_is_frozen:
+        return splits
+    once = config.num_train_epochs == 1 and config.max_steps is None
+    names = [name for name in REUSED if name in splits and not (once and name == "train")]
+    lengths = {name: [len(feature) for group in splits[name].features for feature in group] for name in names}
+    weight = next(predictor.model.backbone.parameters())
+    megabytes = sum(map(sum, lengths.values())) * predictor.model.head.width * weight.element_size() / MEGABYTE
+    in_file = megabytes > config.frozen_cache_mb
+    if in_file and megabytes > min(config.frozen_cache_disk_mb, disk_usage(gettempdir()).free / MEGABYTE / 2):
+        say(f"The frozen backbone runs anew in each epoch: to keep what it gives takes {megabytes:,.0f} MB, more than "
+            "frozen_cache_mb and frozen_cache_disk_mb (or half of the free disk) allow.")  # fmt: skip
+        return splits
+    reason = _reason_to_recompute(predictor, encoded["train"])
+    if reason:
+        say(f"The frozen backbone runs anew in each epoch: {reason}.")
+        return splits
+    for name, counts in lengths.items():
+        states = States(counts, predictor.model.head.width, dtype=weight.dtype, in_file=in_file)
+        splits[name] = splits[name]._replace(states=states)
+    where = "a temporary file" if in_file else "memory"
+    say(f"The backbone is frozen: what it gives for a row is computed once and kept ({megabytes:,.1f} MB in {where}).")
+    return splits
+
+
+class _Trial(NamedTuple):
+    """A batch run twice: by the whole network, and on the states that were kept of that."""
+
+    states: States
+    outputs: tuple[Outputs, Outputs]
+    losses: tuple[LossSum, LossSum]
+
+
+def _reason_to_recompute(predictor: Predictor, data: Encoded) -> str:
+    """Return why kept states would not give what the whole network gives; empty if they do."""
+    head = type(predictor.model.head)
+    for name in ("model_inputs", "infer"):
+        if not getattr(head, name).__module__.startswith("reasoner.heads."):
+            return f"{head.__name__} has its own {name}, which may change what the backbone sees"
+    groups = [group for group in data.features if group]
+    units = groups if predictor.task.keep_together else [[feature] for group in groups for feature in group]
+    if not units:
+        return "there are no rows"
+    short, long = min(units, key=_length), max(units, key=_length)
+    first = min(range(len(short)), key=lambda index: len(short[index]))
+    try:
+        padded = _trial(predictor, [short, long])
+        alone = _trial(predictor, [[short[first]]])
+    except Exception as error:  # whatever an unknown network does with states that it did not compute
+        return f"the network does not run on kept states ({type(error).__name__}: {error})"
+    if not _near(alone.states.of(0), padded.states.of(first), ROUNDING):
+        return "what it gives for a row depends on the padding of its batch"
+    whole, kept = padded.losses
+    if not _same_outputs(*alone.outputs) or not _near(whole.total, kept.total, CLOSE):
+        return "the layers above it read more than its last hidden states"
+    return ""
+
+
+@torch.inference_mode()
+def _trial(predictor: Predictor, units: list[list[Feature]]) -> _Trial:
+    model = predictor.model.eval()
+    states = States([len(feature) for unit in units for feature in unit], model.head.width)
+    (batch,) = predictor.batches(Encoded([], units, states), batch_size=len(units))
+    batch = batch.to(predictor.device)
+    outputs = model(batch), model(batch)
+    return _Trial(states, outputs, (model.loss(outputs[0], batch), model.loss(outputs[1], batch)))
+
+
+def _same_outputs(one: Outputs, other: Outputs) -> bool:
+    return one.keys() == other.keys() and all(_near(one[name], other[name], CLOSE) for name in one)
+
+
+def _near(one: Tensor, other: Tensor, tolerance: float) -> bool:
+    return one.shape == other.shape and torch.allclose(one, other, rtol=tolerance, atol=tolerance)
+
+
+def _length(unit: Sequence[Feature]) -> int:
+    return max(map(len, unit))
