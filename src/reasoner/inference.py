@@ -29,6 +29,8 @@ class Predictor:
     max_length: int
     stride: int
     batch_size: int = 64
+    tokens_per_batch: int | None = None
+    """Instead of `batch_size`; see `TrainingConfig`."""
     bf16: bool | None = None
     conformal_scores: tuple[float, ...] = ()
     """1 - the probability of the right label, of validation rows; empty for a task that chooses no label."""
@@ -44,11 +46,22 @@ class Predictor:
             features = self.task.encode(examples, self.tokenizer, max_length=self.max_length, stride=self.stride)
         return Encoded(examples, features)
 
-    def batches(self, data: Encoded, *, batch_size: int | None = None, shuffle: bool = False, seed: int = 0) -> Batches:
-        """Return padded batches of features."""
+    def batches(
+        self,
+        data: Encoded,
+        *,
+        batch_size: int | None = None,
+        tokens_per_batch: int | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+    ) -> Batches:
+        """Return padded batches of features; where no `batch_size` is given, as large as those of evaluation."""
+        if batch_size is None:
+            batch_size, tokens_per_batch = self.batch_size, self.tokens_per_batch
         return Batches(
             data.features,
-            batch_size or self.batch_size,
+            batch_size,
+            tokens_per_batch=tokens_per_batch,
             padding=padding_of(self.tokenizer),
             keep_together=self.task.keep_together,
             shuffle=shuffle,

@@ -94,11 +94,13 @@ def grouped_cross_entropy(scores: Tensor, labels: Tensor, group: Tensor) -> Loss
         group: (items,), the group of each item, from 0 without gaps.
     """
     scores = _at_least_float32(scores)
-    number = int(group.max()) + 1
-    highest = scores.new_full((number,), float("-inf")).scatter_reduce(0, group, scores.detach(), "amax")  # (groups,)
-    sums = scores.new_zeros(number).scatter_add(0, group, (scores - highest[group]).exp())  # (groups,)
-    total = (sums.log() + highest).sum() - (scores * labels).sum()
-    return LossSum(total, torch.full_like(total, number, requires_grad=False))
+    # As many places as items, though there are fewer groups: to read their number would make a CUDA device wait.
+    highest = torch.full_like(scores, float("-inf")).scatter_reduce(0, group, scores.detach(), "amax")  # (items,)
+    sums = torch.zeros_like(scores).scatter_add(0, group, (scores - highest[group]).exp())  # (items,)
+    last = group.max()
+    empty = torch.arange(len(scores), device=scores.device) > last
+    total = (sums.masked_fill(empty, 1.0).log() + highest.masked_fill(empty, 0.0)).sum() - (scores * labels).sum()
+    return LossSum(total, (last + 1).to(total.dtype))
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:

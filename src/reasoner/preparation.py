@@ -191,6 +191,7 @@ def build_predictor(source: Any, task: Task[Any, Any], *, config: TrainingConfig
         max_length=max_length,
         stride=stride,
         batch_size=config.per_device_eval_batch_size,
+        tokens_per_batch=config.tokens_per_batch,
         bf16=config.bf16,
     )
 

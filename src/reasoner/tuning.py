@@ -33,8 +33,9 @@ from reasoner.tasks.base import Task
 from reasoner.training.callbacks import Callback, HistoryFile, Progress
 from reasoner.training.config import TrainingConfig
 from reasoner.training.early_stopping import EarlyStopping
+from reasoner.training.engine import matrix_peak, training_operations
 from reasoner.training.guard import LossWatch
-from reasoner.training.trainer import Trainer
+from reasoner.training.trainer import History, Trainer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -136,11 +137,19 @@ def _train(
     """Train, write what happened into `run`, and return what training said of each row's label."""
     metric = predictor.task.primary_metric
     recorder = LabelRecorder(encoded["train"], getattr(predictor.task, "labels", ()))
-    own: list[Callback] = [Progress(disable=config.disable_tqdm), recorder]
+    kept = encoded["train"].states is not None  # the frozen weights do not multiply in every step
+    peak = None if kept else matrix_peak(predictor.device, config.bf16)
+    own: list[Callback] = [Progress(disable=config.disable_tqdm, peak=peak), recorder]
     if folder is not None:
         own += [HistoryFile(folder / "history.jsonl"), _KeepBest(folder, predictor, run)]
     rows = encoded["train"]
-    batches = predictor.batches(rows, batch_size=config.per_device_train_batch_size, shuffle=True, seed=config.seed)
+    batches = predictor.batches(
+        rows,
+        batch_size=config.per_device_train_batch_size,
+        tokens_per_batch=config.tokens_per_batch,
+        shuffle=True,
+        seed=config.seed,
+    )
     trainer = Trainer(
         predictor.model,
         batches,
@@ -154,15 +163,34 @@ def _train(
     )
     history = trainer.train()
     run.history, run.best_step, run.stopped_early = history.rows, history.best_step, history.stopped_early
-    losses = [row["loss"] for row in history.rows if row["split"] == "train"]
-    run.metrics["train"] = {
-        "loss": losses[-1],
-        "seconds": history.seconds,
-        "tokens_per_second": history.tokens / max(history.seconds, 1e-9),
-        "steps": history.steps,
-        "epochs": history.steps / trainer.steps_per_epoch,
-    }
+    run.metrics["train"] = _training_metrics(history, predictor, encoded["validation"], peak)
     return recorder.record()
+
+
+def _training_metrics(
+    history: History, predictor: Predictor, validation: Encoded, peak: float | None
+) -> dict[str, Any]:
+    """Return how training went: how long it took, how fast it was, and how much of it was padding."""
+    tokens_per_second = history.tokens / max(history.seconds, 1e-9)
+    share = (
+        {}
+        if peak is None
+        else {
+            "peak_share": tokens_per_second * training_operations(predictor.model) / peak,
+            "peak_operations_per_second": peak,
+        }
+    )
+    return {
+        "loss": [row["loss"] for row in history.rows if row["split"] == "train"][-1],
+        "seconds": history.seconds,
+        "tokens_per_second": tokens_per_second,
+        **share,
+        "steps": history.steps,
+        "epochs": history.epochs,
+        "positions": history.positions,
+        "padding_share": 1 - history.tokens / history.positions,
+        "evaluation_padding_share": predictor.batches(validation).padding_share,
+    }
 
 
 def _score(predictor: Predictor, encoded: Mapping[str, Encoded], run: Run, before: Evaluation | None) -> Predictor:

@@ -63,6 +63,23 @@ def test_a_prediction_does_not_depend_on_its_batch(prepare, name):
             assert all(close(together[place], alone[index]) for place, index in enumerate(order))
 
 
+@pytest.mark.parametrize("name", TASKS)
+def test_nor_does_it_where_tokens_say_how_large_a_batch_is(prepare, name):
+    predictor = prepare(TASKS[name], max_length=60, sharp=True).predictor
+    by_rows = predictor.predict(INPUTS[name])
+    for tokens in (1, 130, 1000):
+        sized, shapes = replace(predictor, tokens_per_batch=tokens), []
+        handle = predictor.model.register_forward_pre_hook(
+            lambda _, arguments, shapes=shapes: shapes.append(tuple(arguments[0].inputs["input_ids"].shape))
+        )
+        together = sized.predict(INPUTS[name])
+        handle.remove()
+        assert all(close(one, other) for one, other in zip(together, by_rows, strict=True))
+        if not predictor.task.keep_together:
+            assert all(rows * longest <= tokens or rows == 1 for rows, longest in shapes)
+        assert shapes[0][1] == max(longest for _, longest in shapes)  # what is too large for the memory shows at once
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_padding_changes_no_prediction_in_any_architecture(prepare, architecture):
     predictor = prepare(Classification(), architecture=architecture, sharp=True).predictor

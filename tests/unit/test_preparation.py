@@ -149,9 +149,10 @@ def test_the_stride_is_a_quarter_unless_given(tiny_bert, settings, stride):
 
 
 def test_the_predictor_takes_its_settings(tiny_bert):
-    config = TrainingConfig(use_cpu=True, per_device_eval_batch_size=3, bf16=False, dropout=0.3)
+    config = TrainingConfig(use_cpu=True, per_device_eval_batch_size=3, tokens_per_batch=500, bf16=False, dropout=0.3)
     predictor = build_predictor(tiny_bert, TASK, config=config)
     assert (predictor.batch_size, predictor.bf16, predictor.device) == (3, False, torch.device("cpu"))
+    assert predictor.tokens_per_batch == 500
     assert predictor.model.network.dropout.p == 0.3
 
 

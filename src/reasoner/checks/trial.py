@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from math import ceil, isfinite
+from statistics import mean
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +14,8 @@ from torch import Tensor, nn
 
 from reasoner.checks.findings import ERROR, Finding
 from reasoner.checks.subject import Subject
-from reasoner.data.features import Batch, Feature
+from reasoner.data.batching import Batches
+from reasoner.data.features import Batch
 from reasoner.evaluation import Encoded
 from reasoner.inference import Predictor
 from reasoner.training.config import TrainingConfig
@@ -55,7 +57,7 @@ def try_out(subject: Subject) -> tuple[dict[str, Any], list[Finding]]:
     predictor, config = subject.predictor, subject.config
     if predictor is None or not subject.encoded.get("train"):
         return {}, []
-    longest, middle = _two_batches(predictor, subject.encoded["train"], config.per_device_train_batch_size)
+    longest, middle = _two_batches(predictor, subject.encoded["train"], config)
     rows, tokens = longest.batch.inputs["input_ids"].shape
     try:
         with _unchanged(predictor.model, predictor.device):
@@ -78,20 +80,27 @@ def try_out(subject: Subject) -> tuple[dict[str, Any], list[Finding]]:
     }, []
 
 
-def _two_batches(predictor: Predictor, data: Encoded, size: int) -> tuple[Trial, Trial]:
+def _batches(predictor: Predictor, data: Encoded, config: TrainingConfig, *, shuffle: bool) -> Batches:
+    """Return batches as large as those of training."""
+    return predictor.batches(
+        data,
+        batch_size=config.per_device_train_batch_size,
+        tokens_per_batch=config.tokens_per_batch,
+        shuffle=shuffle,
+        seed=config.seed,
+    )
+
+
+def _two_batches(predictor: Predictor, data: Encoded, config: TrainingConfig) -> tuple[Trial, Trial]:
     """Return the batch of the longest sequences, and one from the middle of their order."""
-    units = [(row, [part]) for row, group in enumerate(data.features) for part in group]
-    if predictor.task.keep_together:
-        units = list(enumerate(data.features))
-    units.sort(key=lambda unit: max(map(len, unit[1])))
-    start = max(0, (len(units) - size) // 2)
-    return _trial(predictor, data, units[-size:]), _trial(predictor, data, units[start : start + size])
+    batches = _batches(predictor, data, config, shuffle=False)  # longest first
+    plan = batches.plan()
 
+    def trial(indexes: list[int]) -> Trial:
+        rows = dict.fromkeys(batches.example_of[index] for index in indexes)
+        return Trial(batches.collate(indexes), tuple(data.examples[row].where for row in rows))
 
-def _trial(predictor: Predictor, data: Encoded, units: Sequence[tuple[int, list[Feature]]]) -> Trial:
-    features = Encoded([], [group for _, group in units])
-    (batch,) = predictor.batches(features, batch_size=len(units))
-    return Trial(batch, tuple(dict.fromkeys(data.examples[row].where for row, _ in units)))
+    return trial(plan[0]), trial(plan[(len(plan) - 1) // 2])
 
 
 def _run(predictor: Predictor, batch: Batch, config: TrainingConfig) -> Pass:
@@ -138,12 +147,12 @@ def _time(subject: Subject, passed: Pass, tokens: int) -> dict[str, Any]:
     """Return seconds, steps and evaluations of the whole run; time grows with the number of tokens."""
     config, lengths = subject.config, {name: _tokens(data) for name, data in subject.encoded.items()}
     assert subject.predictor is not None
-    data = subject.encoded["train"]
-    units = len(data.features) if subject.predictor.task.keep_together else sum(map(len, data.features))
-    batches = ceil(units / config.per_device_train_batch_size)
-    steps_an_epoch = ceil(batches / config.gradient_accumulation_steps)
-    steps = config.max_steps or config.num_train_epochs * steps_an_epoch
-    epochs = steps / steps_an_epoch
+    batches = _batches(subject.predictor, subject.encoded["train"], config, shuffle=True)
+    steps_of_epochs = []
+    for batches.epoch in range(config.num_train_epochs):
+        steps_of_epochs.append(ceil(len(batches) / config.gradient_accumulation_steps))
+    steps = config.max_steps or sum(steps_of_epochs)
+    epochs = steps / mean(steps_of_epochs)
     evaluations = ceil(steps / config.eval_steps if config.eval_steps else epochs)
     scored = (evaluations + 1) * lengths.get("validation", 0) + lengths.get("test", 0)
     if config.evaluate_before:
@@ -179,7 +188,8 @@ def _too_large(rows: int, tokens: int, places: tuple[str, ...]) -> Finding:
     return Finding(
         code="out_of_memory",
         what=f"the longest batch ({rows} x {tokens} tokens) does not fit into the memory",
-        remedy="Lower per_device_train_batch_size and raise gradient_accumulation_steps, or lower max_length.",
+        remedy="Lower per_device_train_batch_size (or tokens_per_batch) and raise gradient_accumulation_steps, "
+        "or lower max_length.",
         severity=ERROR,
         count=rows,
         places=places,

@@ -1,8 +1,9 @@
-"""Features -> padded batches: bucketed by length, shuffled by a seed, an example's features kept together if asked."""
+"""How do features become padded batches? By length, so many rows or tokens each, in an order that a seed fixes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -27,6 +28,9 @@ class Batches:
     Args:
         features: one list of features an example.
         batch_size: features a batch; with `keep_together`, examples a batch.
+        tokens_per_batch: instead of `batch_size`: as many features as fit so that features x longest is at most this.
+            A feature (with `keep_together`, an example) that is larger is a batch of its own. How many batches there
+            are then differs a little from epoch to epoch, since pools are drawn at random.
         padding: the value that pads each input, such as `{"input_ids": 0, "attention_mask": 0}`.
         keep_together: never part the features of one example.
         shuffle: another order each epoch, fixed by `seed` and `epoch`.
@@ -40,6 +44,7 @@ class Batches:
         batch_size: int,
         *,
         padding: dict[str, int],
+        tokens_per_batch: int | None = None,
         keep_together: bool = False,
         shuffle: bool = False,
         seed: int = 0,
@@ -49,36 +54,78 @@ class Batches:
         self.features = [feature for group in features for feature in group]
         self.example_of = [example for example, group in enumerate(features) for _ in group]
         self.units = _units(features, keep_together)
-        self.batch_size, self.padding, self.shuffle = batch_size, padding, shuffle
+        self.lengths = [len(feature) for feature in self.features]
+        self.batch_size, self.tokens_per_batch = batch_size, tokens_per_batch
+        self.padding, self.shuffle = padding, shuffle
         self.seed, self.padding_side, self.states = seed, padding_side, states
         self.epoch = 0
+        self._planned: tuple[int, list[list[int]]] | None = None
 
     def __len__(self) -> int:
-        return -(-len(self.units) // self.batch_size)
+        """Return how many batches the epoch has that `epoch` says."""
+        return -(-len(self.units) // self.batch_size) if self.tokens_per_batch is None else len(self.plan())
 
     def __iter__(self) -> Iterator[Batch]:
-        for units in self._order():
-            yield self._collate([index for unit in units for index in unit])
+        for indexes in self.plan():
+            yield self.collate(indexes)
 
-    def _order(self) -> Iterator[list[list[int]]]:
-        size, units = self.batch_size, self.units
+    def plan(self) -> list[list[int]]:
+        """Return which features each batch of this epoch holds, as indexes."""
+        if self._planned is None or self._planned[0] != self.epoch:
+            batches = [[index for unit in units for index in unit] for units in self._order()]
+            self._planned = (self.epoch, batches)
+        return self._planned[1]
+
+    @property
+    def padding_share(self) -> float:
+        """The share of this epoch's positions that are padding, from 0 to 1."""
+        positions = sum(len(batch) * max(self.lengths[index] for index in batch) for batch in self.plan())
+        return 1 - sum(self.lengths) / max(positions, 1) if positions else 0.0
+
+    def _order(self) -> list[list[list[int]]]:
+        """Return the batches of this epoch as lists of units."""
         if not self.shuffle:
-            ordered = sorted(units, key=self._length, reverse=True)
-            yield from (ordered[start : start + size] for start in range(0, len(ordered), size))
-            return
+            return self._cut(sorted(self.units, key=self._length, reverse=True))
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
-        shuffled = _permuted(units, generator)
-        batches = []
-        step = size * max(1, min(POOL, len(self) // LEAST_POOLS))
-        for start in range(0, len(shuffled), step):
-            pool = sorted(shuffled[start : start + step], key=self._length)
-            batches += _permuted([pool[begin : begin + size] for begin in range(0, len(pool), size)], generator)
-        yield from batches
+        shuffled = _permuted(self.units, generator)
+        batches: list[list[list[int]]] = []
+        left: list[list[int]] = []
+        for start in range(0, len(shuffled), self._pool):
+            pool = self._cut(sorted(left + shuffled[start : start + self._pool], key=self._length))
+            more = self.tokens_per_batch is not None and start + self._pool < len(shuffled)
+            left = pool.pop() if more else []  # the last is hardly ever full: its rows go into the next pool
+            batches += _permuted(pool, generator)
+        return batches if self.tokens_per_batch is None else _permuted(batches, generator)  # long rows came late
+
+    def _cut(self, units: list[list[int]]) -> list[list[list[int]]]:
+        """Cut units that are in order of length into batches."""
+        if self.tokens_per_batch is None:
+            return [units[start : start + self.batch_size] for start in range(0, len(units), self.batch_size)]
+        batches: list[list[list[int]]] = []
+        rows = longest = 0
+        for unit in units:
+            length = self._length(unit)
+            rows, longest = rows + len(unit), max(longest, length)
+            if not batches or rows * longest > self.tokens_per_batch:
+                batches.append([])
+                rows, longest = len(unit), length
+            batches[-1].append(unit)
+        return batches
+
+    @cached_property
+    def _pool(self) -> int:
+        """How many units a pool holds."""
+        size, batches = self.batch_size, -(-len(self.units) // self.batch_size)
+        if self.tokens_per_batch is not None:
+            batches = len(self._cut(sorted(self.units, key=self._length)))
+            size = -(-len(self.units) // max(1, batches))
+        return max(1, size) * max(1, min(POOL, batches // LEAST_POOLS))
 
     def _length(self, unit: list[int]) -> int:
-        return max(len(self.features[index]) for index in unit)
+        return max(self.lengths[index] for index in unit)
 
-    def _collate(self, indexes: list[int]) -> Batch:
+    def collate(self, indexes: list[int]) -> Batch:
+        """Return these features as one padded batch."""
         features = [self.features[index] for index in indexes]
         length = max(len(feature) for feature in features)
         inputs = {

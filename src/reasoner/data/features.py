@@ -45,6 +45,11 @@ class Batch:
     states: States | None = None
     """Where a frozen backbone's states of these features are kept. A batch of changed inputs must not carry it."""
 
+    @property
+    def positions(self) -> int:
+        """How many positions the network computes, those of padding among them."""
+        return self.inputs["input_ids"].numel()
+
     def to(self, device: Any) -> Batch:
         """Return the batch on `device`, copied without waiting where the memory is pinned."""
         return Batch(

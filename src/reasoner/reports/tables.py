@@ -29,7 +29,10 @@ from reasoner.reports.uncertainty import calibration_line, comparison_sentences,
 SHOWN_ROWS = 50
 NARROWEST = 40
 _NOT_SCORES = ("step", "epoch", "split")
-_TRAINING_FACTS = ("seconds", "tokens_per_second", "loss", "steps", "epochs")
+_TRAINING_FACTS = (
+    "seconds", "tokens_per_second", "loss", "steps", "epochs", "positions", "padding_share", "evaluation_padding_share",
+    "peak_share", "peak_operations_per_second",
+)  # fmt: skip
 _EXPLAINED = {
     "by_rule": "partial: span only, overlap half; type_only: any overlap",
     "by_novelty": "is the entity, as this type, in the training data?",
@@ -131,6 +134,11 @@ def training_facts(run: Run) -> Facts:
         facts.append(("time", f"{duration(train['seconds'])} in training steps"))
     if "tokens_per_second" in train:
         facts.append(("speed", f"{train['tokens_per_second']:,.0f} tokens/s"))
+    if "peak_share" in train:
+        peak = train["peak_operations_per_second"]
+        facts.append(("share of peak", f"{train['peak_share']:.0%} of a matrix product's {peak / 1e9:,.0f} GFLOP/s"))
+    if "padding_share" in train:
+        facts.append(("padding", _padding(train)))
     if "loss" in train:
         facts.append(("training loss", f"{cell(train['loss'])} at the end"))
     facts += [(readable(name), cell(value)) for name, value in train.items() if name not in _TRAINING_FACTS]
@@ -261,6 +269,15 @@ def _best_score(run: Run) -> str:
         if row["split"] == "validation" and row["step"] == run.best_step and metric in row:
             return f" (epoch {row['epoch']:.2f}, validation {metric} {cell(row[metric])})"
     return ""
+
+
+def _padding(train: Mapping[str, Any]) -> str:
+    """Return how much of what the network computed was padding."""
+    positions = train["positions"] / max(train["epochs"], 1e-9)
+    return (
+        f"{train['padding_share']:.1%} of {positions:,.0f} positions an epoch, "
+        f"{train['evaluation_padding_share']:.1%} in evaluation"
+    )
 
 
 def _stopped(run: Run) -> str:

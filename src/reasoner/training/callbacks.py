@@ -47,11 +47,17 @@ class Callback:
 
 
 class Progress(Callback):
-    """A `tqdm.auto` bar with loss, score and time left; where there is no terminal, a line for each evaluation."""
+    """A `tqdm.auto` bar with loss, score, speed and time left; where there is no terminal, a line for each evaluation.
 
-    def __init__(self, *, disable: bool = False) -> None:
+    Args:
+        disable: show no bar.
+        peak: operations a second that the machine could do; with it, the share of them that training does is shown.
+    """
+
+    def __init__(self, *, disable: bool = False, peak: float | None = None) -> None:
         # tqdm's None means "where the output is no terminal"; a notebook's is none, and shows the bar all the same.
         self.disable = True if disable else False if "ipykernel" in sys.modules else None
+        self.peak = peak
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Open the bar."""
@@ -71,10 +77,21 @@ class Progress(Callback):
             if name in row:
                 shown = f"validation {name}" if row["split"] == "validation" else str(name)
                 self.shown[shown] = f"{row[name]:.4f}"
+        if row["split"] == "train":
+            self.shown["tokens/s"] = self._speed(trainer)
         self.bar.set_postfix(self.shown, refresh=False)
         if row["split"] == "validation" and self.bar.disable:
             scores = ", ".join(f"{name} {value}" for name, value in self.shown.items())
             tell(f"step {row['step']} of {trainer.total_steps} (epoch {row['epoch']:.2f}): {scores}")
+
+    def _speed(self, trainer: Trainer) -> str:
+        """Return the speed of all steps so far."""
+        from reasoner.training.engine import training_operations
+
+        speed = trainer.history.tokens / max(trainer.history.seconds, 1e-9)
+        if self.peak is None:
+            return f"{speed:,.0f}"
+        return f"{speed:,.0f} ({speed * training_operations(trainer.model) / self.peak:.0%} of peak)"
 
     def on_train_end(self, trainer: Trainer) -> None:
         """Close the bar."""

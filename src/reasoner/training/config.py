@@ -26,6 +26,9 @@ class TrainingConfig:
     """Sequences a batch (multiple choice: questions a batch)."""
     per_device_eval_batch_size: int = 64
     """Sequences a batch in evaluation and prediction."""
+    tokens_per_batch: int | None = None
+    """Instead of the two sizes above: as many sequences as fit so that sequences x the longest of them is at most this
+    many tokens. A sequence (multiple choice: a question) that is larger is a batch of its own."""
     gradient_accumulation_steps: int = 1
     """Batches an optimiser step; the gradient is that of one large batch."""
     learning_rate: float | None = None
@@ -132,9 +135,10 @@ def _none_or(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 _COUNTS = "num_train_epochs per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps"
+_LIMITS = "max_steps eval_steps patience tokens_per_batch"
 _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     (f"{_COUNTS} logging_steps", "an integer of at least 1", _whole(1)),
-    ("max_steps eval_steps patience max_length", "None or an integer of at least 1", _none_or(_whole(1))),
+    (f"{_LIMITS} max_length", "None or an integer of at least 1", _none_or(_whole(1))),
     ("weight_decay warmup_steps max_grad_norm min_delta", "a number of at least 0", _number(lambda x: x >= 0)),
     ("learning_rate", "None or a number above 0", _none_or(_number(lambda x: x > 0))),
     ("adam_epsilon", "a number above 0", _number(lambda x: x > 0)),

@@ -145,7 +145,7 @@ def diagnose(
     losses = [total if isfinite(count) else nan for total, count in zip(totals, counts, strict=True)]
     finding = Finding(
         step=trainer.step + 1,
-        epoch=(trainer.step + 1) / trainer.steps_per_epoch,
+        epoch=trainer.history.epochs + 1 / trainer.steps_per_epoch,
         what="gradient" if all(map(isfinite, losses)) else "loss",
         losses=losses,
         gradient_norm=norm,

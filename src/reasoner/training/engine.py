@@ -1,12 +1,20 @@
-"""Where the arithmetic runs and in which precision: the device, autocast, and seeds."""
+"""Where does the arithmetic run, in which precision, from which seeds, and how fast could it be?"""
 
 from __future__ import annotations
 
 import random
+import time
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 
 import numpy
 import torch
+from torch import nn
+
+PEAK_SIZE = {"cpu": 512, "cuda": 4096}
+"""Rows and columns of the matrices that the peak is measured with: as large as it takes to reach the peak."""
+PEAK_SECONDS = 0.1
+"""After how long no further product is timed."""
 
 
 def choose_device(use_cpu: bool = False) -> torch.device:
@@ -31,3 +39,52 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     numpy.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def matrix_peak(device: torch.device, bf16: bool | None) -> float:
+    """Return the floating-point operations a second of a matrix product: what training could reach at best.
+
+    2 m n k / seconds of the fastest of as many products of square matrices as fit into 0.1 s (at least three), in the
+    precision in which training multiplies: float32, or bfloat16 with autocast. The fastest and not the median, which on
+    a machine with other work is what that work left over (seen: a quarter), and no peak; with several threads on busy
+    cores even the fastest is too low. Measured once a process and number of threads.
+
+    Args:
+        device: where.
+        bf16: as for `autocast`.
+    """
+    return _matrix_peak(device, bf16, torch.get_num_threads())
+
+
+@lru_cache
+def _matrix_peak(device: torch.device, bf16: bool | None, threads: int) -> float:
+    size = PEAK_SIZE.get(device.type, PEAK_SIZE["cpu"])
+    generator = torch.Generator(device).manual_seed(0)  # the program's own random numbers are left alone
+    left, right = (torch.rand(size, size, device=device, generator=generator) for _ in range(2))
+    seconds: list[float] = []
+    with autocast(device, bf16), torch.no_grad():
+        left, right = left.to((left @ right).dtype), right.to((left @ right).dtype)
+        while len(seconds) < 3 or sum(seconds) < PEAK_SECONDS:
+            started = time.perf_counter()
+            left @ right
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            seconds.append(time.perf_counter() - started)
+    return 2 * size**3 / min(seconds)
+
+
+def training_operations(model: nn.Module) -> int:
+    """Return the floating-point operations that training takes for one token.
+
+    6 x the weights that multiply: one multiplication and one addition in the forward pass, for the gradient of what
+    comes in, and for that of the weight (Kaplan et al., 2020, "Scaling Laws for Neural Language Models"). Those of
+    embeddings are looked up and count nothing; a frozen weight counts its forward pass alone, 2. Not counted: the
+    products of attention scores, and norms, activations and the optimiser; a head that sees one token of a sequence is
+    counted as if it saw all.
+    """
+    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    return sum(
+        (6 if weight.requires_grad else 2) * weight.numel()
+        for weight in model.parameters()
+        if weight.ndim >= 2 and id(weight) not in embeddings
+    )

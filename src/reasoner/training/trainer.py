@@ -24,9 +24,11 @@ from reasoner.training.optimizer import make_optimizer, make_schedule
 
 
 class EpochBatches(Protocol):
-    """What the trainer asks of its batches: a length, another order each epoch, and batches with `to(device)`.
+    """What the trainer asks of its batches: another order each epoch, a length, and batches with `to(device)`.
 
-    The loss watch can name rows where batches have the fields of `data.features.Batch`.
+    The length is that of the epoch that `epoch` says; it may differ from epoch to epoch. Batches say how many `tokens`
+    they hold, and may say how many `positions`, those of padding among them. The loss watch can name rows where batches
+    have the fields of `data.features.Batch`.
     """
 
     epoch: int
@@ -49,6 +51,10 @@ class History:
     """Inside the training steps alone."""
     tokens: int = 0
     """Seen in training, padding not counted."""
+    positions: int = 0
+    """Seen in training, padding counted; 0 where batches do not say it."""
+    epochs: float = 0.0
+    """Passes over the data, with the part of the last one that was made."""
     stopped_early: bool = False
     best_step: int | None = None
     rollbacks: list[dict[str, Any]] = field(default_factory=list)
@@ -98,8 +104,8 @@ class Trainer:
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
         if not self.weights:
             raise ConfigError("No weight is trainable: the method froze them all.")
-        self.steps_per_epoch = math.ceil(len(batches) / config.gradient_accumulation_steps)
-        self.total_steps = config.max_steps or config.num_train_epochs * self.steps_per_epoch
+        self.total_steps = config.max_steps or sum(map(self._steps_of_epoch, range(config.num_train_epochs)))
+        self.steps_per_epoch = self._steps_of_epoch(0)  # from then on that of the epoch that runs
         self.optimizer = make_optimizer(model, config, config.learning_rate)
         self.schedule = make_schedule(self.optimizer, config, self.total_steps)
         self.history = History()
@@ -130,7 +136,6 @@ class Trainer:
     def fit(self) -> None:
         """Run epochs until the steps are done or patience runs out."""
         while not self.done:
-            self.batches.epoch = self.epoch
             self.train_epoch()
             if self.config.eval_steps is None or self.step >= self.total_steps:
                 self.evaluate_now()
@@ -145,16 +150,24 @@ class Trainer:
     def train_epoch(self) -> None:
         """Run the steps of one epoch."""
         self.model.train()
+        self.steps_per_epoch, before = self._steps_of_epoch(self.epoch), self.step
         iterator = iter(self.batches)
         while not self.done and (group := list(islice(iterator, self.config.gradient_accumulation_steps))):
             started = time.perf_counter()
             self.train_step(group)
             self.history.seconds += time.perf_counter() - started
+            self.history.positions += sum(getattr(batch, "positions", 0) for batch in group)
+            self.history.epochs = self.epoch + (self.step - before) / self.steps_per_epoch
             self._call("on_step_end")
             if self.step % self.config.logging_steps == 0 or self.step == self.total_steps:
                 self.log_training()
             if self.config.eval_steps and self.step % self.config.eval_steps == 0:
                 self.evaluate_now()
+
+    def _steps_of_epoch(self, epoch: int) -> int:
+        """Return how many steps an epoch takes, and set the batches to it: not each has as many batches."""
+        self.batches.epoch = epoch
+        return math.ceil(len(self.batches) / self.config.gradient_accumulation_steps)
 
     def train_step(self, group: Sequence[Any]) -> None:
         """Make one optimiser step on the batches of `group`, as if they were one batch.
@@ -273,7 +286,7 @@ class Trainer:
         return [*self.weights, *self.model.buffers()]
 
     def _log(self, split: str, values: dict[str, Any]) -> None:
-        row = {"step": self.step, "epoch": self.step / self.steps_per_epoch, "split": split, **values}
+        row = {"step": self.step, "epoch": self.history.epochs, "split": split, **values}
         self.history.rows.append(row)
         self._call("on_log", row)
 

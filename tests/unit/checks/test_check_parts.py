@@ -18,6 +18,7 @@ from reasoner.errors import DataError, Problem
 from reasoner.notices import collect, count
 from reasoner.tasks.nli import NLIExample, meaning
 from reasoner.training.config import TrainingConfig
+from reasoner.training.trainer import Trainer
 
 THREE = ["entailment", "neutral", "contradiction"]
 
@@ -127,6 +128,18 @@ def test_steps_and_evaluations_of_a_run(prepare, settings, steps, evaluations):
     predictor, data = prepare("nli")  # 32 rows
     estimate, _ = try_out(_subject(predictor, data, per_device_train_batch_size=4, **settings))
     assert (estimate["steps"], estimate["evaluations"]) == (steps, evaluations)
+
+
+@pytest.mark.parametrize("settings", [{}, {"gradient_accumulation_steps": 3}, {"seed": 5}, {"max_steps": 7}])
+def test_steps_and_the_longest_batch_where_tokens_rule(prepare, settings):
+    predictor, data = prepare("nli")
+    config = TrainingConfig(use_cpu=True, learning_rate=1e-4, tokens_per_batch=150, **settings)
+    estimate, _ = try_out(_subject(predictor, data, tokens_per_batch=150, **settings))
+    batches = predictor.batches(data, batch_size=1, tokens_per_batch=150, shuffle=True, seed=config.seed)
+    assert estimate["steps"] == Trainer(predictor.model, batches, config=config).total_steps
+    rows, longest = estimate["longest_batch"]
+    assert longest == max(batches.lengths)
+    assert rows > 1 and rows * longest <= 150 < (rows + 1) * longest
 
 
 def test_the_memory_of_what_learns(prepare):

@@ -70,6 +70,20 @@ def test_says_what_was_trained_and_how_it_went(full: Run) -> None:
     assert "rows_per_second" not in text
 
 
+def test_says_what_was_padding_and_how_near_the_peak_it_was(full: Run) -> None:
+    full.metrics["train"] |= {
+        "positions": 76_020,  # in three epochs
+        "padding_share": 0.0312,
+        "evaluation_padding_share": 0.004,
+        "peak_share": 0.714,
+        "peak_operations_per_second": 141.6e9,
+    }
+    text = report_text(full)
+    assert "padding        3.1% of 25,340 positions an epoch, 0.4% in evaluation" in text
+    assert "share of peak  71% of a matrix product's 142 GFLOP/s" in text
+    assert "positions  " not in text and "peak share" not in text and "operations" not in text  # nothing twice
+
+
 def test_a_minimal_run_reads_well(minimal: Run) -> None:
     text = report_text(minimal)
     header, first, *_ = block(text, "Scores on validation")

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import tqdm.auto
+from torch import nn
 
 from reasoner.training.callbacks import Callback, HistoryFile, Progress
 from reasoner.training.early_stopping import EarlyStopping
@@ -21,7 +22,8 @@ ROWS = [
 
 @pytest.fixture
 def trainer():
-    return SimpleNamespace(total_steps=20, stopping=EarlyStopping("f1", True))
+    history = SimpleNamespace(tokens=6000, seconds=2.0)
+    return SimpleNamespace(total_steps=20, stopping=EarlyStopping("f1", True), history=history, model=nn.Linear(10, 5))
 
 
 def lines(path):
@@ -86,17 +88,23 @@ def test_the_bar_shows_loss_and_score(trainer, bars, capsys):
     (bar,) = bars
     assert bar.settings["disable"] is None  # tqdm then shows it where there is a terminal
     assert (bar.n, bar.total) == (10, 20)
-    assert bar.postfix == "loss=0.7500, validation loss=0.2500, validation f1=0.5000"
+    assert bar.postfix == "loss=0.7500, tokens/s=3,000, validation loss=0.2500, validation f1=0.5000"
     progress.on_train_end(trainer)
     assert bar.disable  # closed
     assert "training" in capsys.readouterr().err
+
+
+def test_the_bar_shows_the_share_of_the_peak(trainer, bars):
+    follow(Progress(peak=2.0e6), trainer)
+    assert "tokens/s=3,000 (45% of peak)" in bars[0].postfix  # 6 x 50 weights x 3000 tokens a second, of 2 million
 
 
 def test_where_no_bar_is_shown_each_evaluation_is_a_line(trainer, caplog, capsys):
     caplog.set_level(logging.INFO, logger="reasoner")
     assert not sys.stderr.isatty()
     follow(Progress(), trainer)
-    assert caplog.messages == ["step 10 of 20 (epoch 1.00): loss 0.7500, validation loss 0.2500, validation f1 0.5000"]
+    shown = "loss 0.7500, tokens/s 3,000, validation loss 0.2500, validation f1 0.5000"
+    assert caplog.messages == [f"step 10 of 20 (epoch 1.00): {shown}"]
     assert capsys.readouterr().err == ""
 
 

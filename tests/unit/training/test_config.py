@@ -36,6 +36,8 @@ def test_a_config_is_frozen_and_takes_names_alone():
         ("max_steps", -1),
         ("per_device_train_batch_size", 0),
         ("per_device_eval_batch_size", 2.0),
+        ("tokens_per_batch", 0),
+        ("tokens_per_batch", 512.0),
         ("gradient_accumulation_steps", 0),
         ("learning_rate", 0),
         ("learning_rate", -1e-4),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import time
 
 import numpy
 import pytest
 import torch
 
-from reasoner.training.engine import autocast, choose_device, seed_everything
+from reasoner.training import engine
+from reasoner.training.engine import autocast, choose_device, matrix_peak, seed_everything, training_operations
 
 CPU = torch.device("cpu")
 
@@ -40,3 +42,64 @@ def test_autocast_on_the_cpu(bf16, dtype):
 def test_the_device():
     assert choose_device(use_cpu=True) == CPU
     assert choose_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.fixture
+def fresh():
+    engine._matrix_peak.cache_clear()
+    yield
+    engine._matrix_peak.cache_clear()
+
+
+def test_the_peak_is_operations_over_the_fewest_seconds(fresh, monkeypatch):
+    took = [5.0, 0.04, 0.01, 0.04]  # the first product is slow, and so are those during which others had the cores
+    clock = iter([moment for number, seconds in enumerate(took) for moment in (10.0 * number, 10.0 * number + seconds)])
+    monkeypatch.setattr(engine.time, "perf_counter", lambda: next(clock))
+    assert matrix_peak(CPU, False) == pytest.approx(2 * engine.PEAK_SIZE["cpu"] ** 3 / 0.01)
+
+
+def test_the_peak_is_measured_in_no_time_once_and_leaves_random_numbers_alone(fresh):
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    started = time.process_time()
+    peak = matrix_peak(CPU, False)
+    assert time.process_time() - started < 1.0  # 0.1 s and what the first product takes, on a busy machine
+    assert torch.equal(state, torch.get_rng_state())
+    assert 1e8 < peak < 1e14
+    assert matrix_peak(CPU, False) == peak
+
+
+def test_the_peak_is_that_of_the_precision(fresh, monkeypatch):
+    seen = []
+    product = torch.Tensor.__matmul__
+    monkeypatch.setattr(torch.Tensor, "__matmul__", lambda a, b: (seen.append(product(a, b).dtype), product(a, b))[1])
+    monkeypatch.setattr(engine, "PEAK_SIZE", {"cpu": 8})
+    monkeypatch.setattr(engine, "PEAK_SECONDS", 0.0)
+    matrix_peak(CPU, False)
+    assert set(seen) == {torch.float32}
+    seen.clear()
+    matrix_peak(CPU, True)
+    assert set(seen) == {torch.bfloat16}
+
+
+def test_operations_of_a_token():
+    model = torch.nn.ModuleDict(
+        {"words": torch.nn.Embedding(1000, 8), "norm": torch.nn.LayerNorm(8), "first": torch.nn.Linear(8, 16),
+         "second": torch.nn.Linear(16, 3)}
+    )  # fmt: skip
+    assert training_operations(model) == 6 * (8 * 16 + 16 * 3)
+    model["first"].requires_grad_(False)
+    assert training_operations(model) == 2 * 8 * 16 + 6 * 16 * 3
+
+
+def test_operations_of_the_tiny_bert_are_those_that_the_profiler_counts(prepare):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    predictor, data = prepare("ner")
+    (batch,) = predictor.batches(data, batch_size=1000)
+    model = predictor.model.train()
+    with FlopCounterMode(display=False) as counter:
+        model.loss(model(batch), batch).total.backward()
+    counted = counter.get_flop_counts()["Global"]
+    products = sum(number for name, number in counted.items() if name in (torch.ops.aten.mm, torch.ops.aten.addmm))
+    assert products == pytest.approx(training_operations(model) * batch.positions, rel=0.02)
