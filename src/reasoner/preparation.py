@@ -19,6 +19,7 @@ from reasoner.data.rows import Row
 from reasoner.data.sources import read_splits
 from reasoner.data.splits import cut_validation
 from reasoner.errors import ConfigError, DataError, Problem, raise_if_any
+from reasoner.evaluation import Encoded
 from reasoner.inference import Predictor
 from reasoner.methods.base import Method
 from reasoner.model import LONGEST_DEFAULT, TaskModel, length_limit, read_config
@@ -196,6 +197,26 @@ def build_predictor(source: Any, task: Task[Any, Any], *, config: TrainingConfig
     )
 
 
+def prepared(
+    source: Any,
+    task: Task[Any, Any],
+    examples: Mapping[str, Sequence[Any]],
+    *,
+    method: Method,
+    config: TrainingConfig,
+    tokenizer: Any,
+) -> tuple[Predictor, dict[str, Encoded]]:
+    """Return a predictor whose weights the method has marked, and the examples of each split as it encodes them.
+
+    Raises:
+        ConfigError: see `build_predictor`.
+    """
+    predictor = build_predictor(source, task, config=config, tokenizer=tokenizer)
+    encoded = {split: predictor.encode(rows, name=split) for split, rows in examples.items()}
+    method.apply(predictor.model)
+    return predictor, encoded
+
+
 def checked_subject(
     source: Any,
     data: Any,
@@ -225,11 +246,10 @@ def checked_subject(
     record = ReadingRecord()
     read = readable_examples(data, task_class.Example, config=config, columns=columns, record=record)
     learned, examples = _learned(task_class, settings, read, record)
-    parts: dict[str, Any] = {"tokenizer": load_tokenizer(source, given=tokenizer)}
-    if learned is not None:
-        predictor = build_predictor(source, learned, config=config, tokenizer=tokenizer)
-        method.apply(predictor.model)
-        encoded = {split: predictor.encode(rows, name=split) for split, rows in examples.items()}
+    if learned is None:
+        parts: dict[str, Any] = {"tokenizer": load_tokenizer(source, given=tokenizer)}
+    else:
+        predictor, encoded = prepared(source, learned, examples, method=method, config=config, tokenizer=tokenizer)
         parts = {"tokenizer": predictor.tokenizer, "predictor": predictor, "encoded": encoded}
     return Subject(
         examples=examples, record=record, config=config, source=source, task_class=task_class, learned=learned, **parts

@@ -18,9 +18,9 @@ from reasoner.methods.base import Method
 from reasoner.metrics import greater_is_better
 from reasoner.notices import collect, say
 from reasoner.preparation import (
-    build_predictor,
     embedded_model,
     name_of_model,
+    prepared,
     task_class_and_settings,
     versions,
 )
@@ -76,9 +76,7 @@ def train_on_examples(
         name = name_of("task", task_class)
         source = embedded_model() if model is None else model
         learned = task_class.from_examples(examples, **settings)
-        predictor = build_predictor(source, learned, config=config, tokenizer=tokenizer)
-        encoded = {split: predictor.encode(rows, name=split) for split, rows in examples.items()}
-        method.apply(predictor.model)
+        predictor, encoded = prepared(source, learned, examples, method=method, config=config, tokenizer=tokenizer)
         config = _with_learning_rate(config, method, predictor)
         run = _record(name, model, sources or {}, method, config, predictor, encoded)
         if record is not None:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from reasoner.checks.findings import Finding, listed
 from reasoner.checks.subject import Subject
 from reasoner.data.tag_schemes import ill_formed
-from reasoner.losses import IGNORED
 from reasoner.tasks.ner import NER
 
 RARE = 5
@@ -53,11 +52,10 @@ def check_tags(subject: Subject) -> Iterator[Finding]:
     task = subject.task
     if not isinstance(task, NER):
         return
-    names = task.tag_names or task.labels
     for split, examples in subject.examples.items():
         number, places = 0, []
         for example in examples:
-            tags = [tag if isinstance(tag, str) else names[tag] for tag in example.ner_tags or () if tag != IGNORED]
+            tags = [tag for tag in task.raw_tags(example) if tag is not None]
             wrong = len(ill_formed(tags, task.scheme or "IOB2"))
             number += wrong
             places += [example.where] if wrong else []

@@ -149,7 +149,7 @@ class NER(Task[NERExample, Entities]):
         check_label_smoothing(task.label_smoothing)
         raise_if_any(problem for examples in splits.values() for problem in task._number_problems(examples))
         if task.scheme is None:
-            task = replace(task, scheme=recognised_scheme([task._names(e) for part in splits.values() for e in part]))
+            task = replace(task, scheme=recognised_scheme([task.raw_tags(e) for part in splits.values() for e in part]))
         gold, problems = {}, []
         for split, examples in splits.items():
             gold[split], unreadable = task._read(examples)
@@ -171,7 +171,7 @@ class NER(Task[NERExample, Entities]):
 
     def gold_tags(self, example: NERExample) -> list[str | None]:
         """Return the gold in IOB2, one a word; None where the word is not scored."""
-        names = self._names(example)
+        names = self.raw_tags(example)
         converted = iter(to_iob2([name for name in names if name is not None], self._scheme))
         return [None if name is None else next(converted) for name in names]
 
@@ -225,7 +225,7 @@ class NER(Task[NERExample, Entities]):
         """Return as `by_novelty` the scores of entities that training showed, and of those that it did not."""
         known = entity_surfaces([self.gold_spans(row) for row in training], [row.tokens for row in training])
         words = [
-            [word for word, name in zip(row.tokens, self._names(row), strict=True) if name is not None]
+            [word for word, name in zip(row.tokens, self.raw_tags(row), strict=True) if name is not None]
             for row in examples
         ]
         return {"by_novelty": seen_unseen(*self._span_sets(predictions, examples), words, known)}
@@ -294,7 +294,7 @@ class NER(Task[NERExample, Entities]):
         for entities, example in zip(predictions, examples, strict=True):
             found = [(entity["start_word"], entity["end_word"], entity["entity_group"]) for entity in entities]
             tags = write_spans(found, len(example.tokens))
-            pairs = [(name, tag) for name, tag in zip(self._names(example), tags, strict=True) if name is not None]
+            pairs = [(name, tag) for name, tag in zip(self.raw_tags(example), tags, strict=True) if name is not None]
             own.append([name for name, _ in pairs])
             predicted.append([tag for _, tag in pairs])
         return own, predicted
@@ -335,7 +335,7 @@ class NER(Task[NERExample, Entities]):
             features.append(feature)
         return features
 
-    def _names(self, example: NERExample) -> list[str | None]:
+    def raw_tags(self, example: NERExample) -> list[str | None]:
         """Return the tags by name, as the data has them; None where a word is not scored."""
         return [
             tag if isinstance(tag, str) else None if tag == IGNORED else (self.tag_names or self.labels)[tag]

@@ -156,7 +156,7 @@ class QuestionAnswering(Task[QuestionAnsweringExample, dict[str, Any]]):
         self, predictions: Sequence[dict[str, Any]], examples: Sequence[QuestionAnsweringExample]
     ) -> dict[str, Any]:
         """Return exact match and F1 after SQuAD 2.0, those with and without an answer apart."""
-        gold = [[answer.text for answer in example.answers or ()] for example in examples]
+        gold = _gold_texts(examples)
         scores = answer_scores(gold, [prediction["answer"] for prediction in predictions])
         if self.no_answer_threshold is not None:
             scores["no_answer_threshold"] = self.no_answer_threshold
@@ -174,7 +174,7 @@ class QuestionAnswering(Task[QuestionAnsweringExample, dict[str, Any]]):
         self, predictions: Sequence[dict[str, Any]], examples: Sequence[QuestionAnsweringExample]
     ) -> RowCounts | None:
         """Return F1 as a mean over questions."""
-        gold = [[answer.text for answer in example.answers or ()] for example in examples]
+        gold = _gold_texts(examples)
         return RowCounts(answer_f1_from_sums, answer_counts(gold, [p["answer"] for p in predictions]))
 
     def rows_right(
@@ -182,8 +182,8 @@ class QuestionAnswering(Task[QuestionAnsweringExample, dict[str, Any]]):
     ) -> list[bool] | None:
         """Return whether the answer matches exactly, after SQuAD's normalisation."""
         return [
-            answer_exact_match(prediction["answer"], [answer.text for answer in example.answers or ()]) == 1
-            for prediction, example in zip(predictions, examples, strict=True)
+            answer_exact_match(prediction["answer"], answers) == 1
+            for prediction, answers in zip(predictions, _gold_texts(examples), strict=True)
         ]
 
     def confidence(self, prediction: dict[str, Any]) -> float | None:
@@ -223,7 +223,7 @@ class QuestionAnswering(Task[QuestionAnsweringExample, dict[str, Any]]):
         """
         if self.no_answer_threshold is None or len(predictions) < 2:
             return self
-        gold = [[answer.text for answer in example.answers or ()] for example in examples]
+        gold = _gold_texts(examples)
         spans = [p["n_best"][0]["answer"] if p["n_best"] else "" for p in predictions]
         scores = [prediction["no_answer_score"] for prediction in predictions]
         best = best_no_answer_threshold(gold, spans, scores)["threshold"]
@@ -257,6 +257,11 @@ class QuestionAnswering(Task[QuestionAnsweringExample, dict[str, Any]]):
         else:
             best = n_best[0]
         return {**best, "no_answer_score": no_answer_score, "n_best": n_best}
+
+
+def _gold_texts(examples: Sequence[QuestionAnsweringExample]) -> list[list[str]]:
+    """Return the answers that count as right for each question; none where it has no answer."""
+    return [[answer.text for answer in example.answers or ()] for example in examples]
 
 
 def _candidates(context: str, windows: list[tuple[Any, list[tuple[int, int]]]]) -> list[Candidate]:
