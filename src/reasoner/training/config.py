@@ -53,6 +53,9 @@ class TrainingConfig:
     """Gradients are scaled down to this norm; 0: never."""
     dropout: float | None = None
     """Probability in the model's dropout layers; None: the checkpoint's own."""
+    fast_dropout: bool = True
+    """On the CPU, draw 16 random bits for each value that dropout may set to zero: less than half the time, and
+    the probability is `dropout` to within 2**-17. False: PyTorch's own dropout, with its random numbers."""
     eval_steps: int | None = None
     """Optimiser steps between evaluations; None: one at the end of each epoch."""
     patience: int | None = None
@@ -150,7 +153,7 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("optim", f"one of {', '.join(OPTIMIZERS)}", OPTIMIZERS.__contains__),
     ("lr_scheduler_type", f"one of {', '.join(SCHEDULES)}", SCHEDULES.__contains__),
     ("on_divergence", f"one of {', '.join(ON_DIVERGENCE)}", ON_DIVERGENCE.__contains__),
-    ("evaluate_before use_cpu disable_tqdm", "True or False", lambda value: isinstance(value, bool)),
+    ("fast_dropout evaluate_before use_cpu disable_tqdm", "True or False", lambda value: isinstance(value, bool)),
     ("bf16", "None, True or False", _none_or(lambda value: isinstance(value, bool))),
 )
 """Settings, what they must be, and how that is seen: every setting has its rule."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from reasoner.training.config import TrainingConfig
 from reasoner.training.early_stopping import EarlyStopping
 from reasoner.training.engine import autocast, choose_device, seed_everything
 from reasoner.training.guard import LossWatch
+from reasoner.training.lean import LeanStep
 from reasoner.training.optimizer import make_optimizer, make_schedule
 
 
@@ -108,6 +110,7 @@ class Trainer:
         self.steps_per_epoch = self._steps_of_epoch(0)  # from then on that of the epoch that runs
         self.optimizer = make_optimizer(model, config, config.learning_rate)
         self.schedule = make_schedule(self.optimizer, config, self.total_steps)
+        self._lean = LeanStep(fast_dropout=config.fast_dropout) if self.device.type == "cpu" else nullcontext()
         self.history = History()
         self.step, self.epoch = 0, 0
         self._losses: list[tuple[float, float]] = []  # total and count of each step since the last row of the history
@@ -200,12 +203,13 @@ class Trainer:
 
     def backward(self, batch: Any) -> LossSum:
         """Add the gradient of the batch's total loss, and return the loss without its graph."""
-        with autocast(self.device, self.config.bf16):
-            outputs = self.model(batch)
-            loss: LossSum = self.model.loss(outputs, batch)  # type: ignore[operator]
-        for on_batch in self._on_batch:
-            on_batch(self, batch, outputs)
-        loss.total.backward()  # type: ignore[no-untyped-call]
+        with self._lean:
+            with autocast(self.device, self.config.bf16):
+                outputs = self.model(batch)
+                loss: LossSum = self.model.loss(outputs, batch)  # type: ignore[operator]
+            for on_batch in self._on_batch:
+                on_batch(self, batch, outputs)
+            loss.total.backward()  # type: ignore[no-untyped-call]
         self.history.tokens += batch.tokens
         total = loss.total.detach()
         return LossSum(total, loss.count.detach().to(total))  # a head may count in integers

@@ -512,7 +512,7 @@ def test_going_back_is_that_of_a_loop_by_hand(keep_every, decay):
         schedule=lambda step: 1.0 if decay == "constant" else 1 - step / 21,
     )  # fmt: skip
     run = trainer(model, made, on_divergence="halve", logging_steps=keep_every, optim="sgd", learning_rate=0.05,
-                  weight_decay=0.0, max_grad_norm=0, lr_scheduler_type=decay)  # fmt: skip
+                  weight_decay=0.0, max_grad_norm=0, lr_scheduler_type=decay, fast_dropout=False)  # fmt: skip
     with collect() as said:
         history = run.train()
     assert history.steps == 21 and len(expected) == 3
