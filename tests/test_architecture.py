@@ -27,7 +27,7 @@ ROWS = (
     ("evaluation",),
     ("model",),
     ("reports", "synthetic", "tasks"),
-    ("heads",),
+    ("frozen_parts", "heads"),
     ("data", "methods", "training"),
     ("losses", "metrics", "registry"),
     ("errors", "notices"),

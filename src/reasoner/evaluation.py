@@ -24,7 +24,7 @@ class Encoded(NamedTuple):
     examples: Sequence[Any]
     features: list[list[Feature]]
     states: States | None = None
-    """Of a frozen backbone, one entry a feature."""
+    """Of a frozen part of the network, one entry a feature."""
 
 
 class Evaluation(NamedTuple):

@@ -1,4 +1,4 @@
-"""Need a frozen backbone run again? What it gives for a row is computed once and kept, where that changes nothing."""
+"""Need a frozen part of the network run again? What it gives for a row is computed once, where that changes nothing."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from reasoner.data.features import Feature
+from reasoner.data.features import Batch, Feature
 from reasoner.data.states import States
 from reasoner.evaluation import Encoded
+from reasoner.frozen_parts import FrozenPart, frozen_part
 from reasoner.heads.base import Outputs
 from reasoner.inference import Predictor
 from reasoner.losses import LossSum
@@ -29,15 +30,16 @@ ROUNDING = 1e-2
 
 
 def keep_states(predictor: Predictor, encoded: Mapping[str, Encoded], config: TrainingConfig) -> dict[str, Encoded]:
-    """Return the splits, those that are run more than once with a place for what a frozen backbone gives.
+    """Return the splits, those that are run more than once with a place for what a frozen backbone or layer gives.
 
-    The first pass over a split fills it (no pass is added), later ones run pooler and head alone. Nothing is kept where
-    the backbone learns, where there is no room (`frozen_cache_mb`, `frozen_cache_disk_mb`), or where a trial on two
-    rows shows that the rest of the network needs more than the last hidden states: the last two are said.
+    The first pass over a split fills it (no pass is added), later ones run the rest alone. Nothing is kept where
+    the lowest layer learns, where there is no room (`frozen_cache_mb`, `frozen_cache_disk_mb`), or where a trial on two
+    rows shows that the rest of the network needs more than these hidden states: the last two are said.
     """
     splits = dict(encoded)
     allowed = max(config.frozen_cache_mb, config.frozen_cache_disk_mb)
-    if not allowed or not predictor.model.backbone_is_frozen:
+    part = frozen_part(predictor.model.backbone) if allowed else None
+    if part is None:
         return splits
     once = config.num_train_epochs == 1 and config.max_steps is None
     names = [name for name in REUSED if name in splits and not (once and name == "train")]
@@ -46,18 +48,18 @@ def keep_states(predictor: Predictor, encoded: Mapping[str, Encoded], config: Tr
     megabytes = sum(map(sum, lengths.values())) * predictor.model.head.width * weight.element_size() / MEGABYTE
     in_file = megabytes > config.frozen_cache_mb
     if in_file and megabytes > min(config.frozen_cache_disk_mb, disk_usage(gettempdir()).free / MEGABYTE / 2):
-        say(f"The frozen backbone runs anew in each epoch: to keep what it gives takes {megabytes:,.0f} MB, more than "
+        say(f"{part.name} frozen, but runs anew in each epoch: what it gives takes {megabytes:,.0f} MB, more than "
             "frozen_cache_mb and frozen_cache_disk_mb (or half of the free disk) allow.")  # fmt: skip
         return splits
-    reason = _reason_to_recompute(predictor, encoded["train"])
+    reason = _reason_to_recompute(predictor, part, encoded["train"])
     if reason:
-        say(f"The frozen backbone runs anew in each epoch: {reason}.")
+        say(f"{part.name} frozen, but runs anew in each epoch: {reason}.")
         return splits
     for name, counts in lengths.items():
         states = States(counts, predictor.model.head.width, dtype=weight.dtype, in_file=in_file)
         splits[name] = splits[name]._replace(states=states)
     where = "a temporary file" if in_file else "memory"
-    say(f"The backbone is frozen: what it gives for a row is computed once and kept ({megabytes:,.1f} MB in {where}).")
+    say(f"{part.name} frozen: what it gives for a row is computed once and kept ({megabytes:,.1f} MB in {where}).")
     return splits
 
 
@@ -69,7 +71,7 @@ class _Trial(NamedTuple):
     losses: tuple[LossSum, LossSum]
 
 
-def _reason_to_recompute(predictor: Predictor, data: Encoded) -> str:
+def _reason_to_recompute(predictor: Predictor, part: FrozenPart, data: Encoded) -> str:
     """Return why kept states would not give what the whole network gives; empty if they do."""
     head = type(predictor.model.head)
     for name in ("model_inputs", "infer"):
@@ -84,13 +86,15 @@ def _reason_to_recompute(predictor: Predictor, data: Encoded) -> str:
     try:
         padded = _trial(predictor, [short, long])
         alone = _trial(predictor, [[short[first]]])
+        if not _is_constant(predictor, part, long):
+            return "what it gives changes from pass to pass, or with weights that learn"
     except Exception as error:  # whatever an unknown network does with states that it did not compute
         return f"the network does not run on kept states ({type(error).__name__}: {error})"
     if not _near(alone.states.of(0), padded.states.of(first), ROUNDING):
         return "what it gives for a row depends on the padding of its batch"
     whole, kept = padded.losses
     if not _same_outputs(*alone.outputs) or not _near(whole.total, kept.total, CLOSE):
-        return "the layers above it read more than its last hidden states"
+        return "the layers above it read more than the hidden states that it gives"
     return ""
 
 
@@ -98,10 +102,23 @@ def _reason_to_recompute(predictor: Predictor, data: Encoded) -> str:
 def _trial(predictor: Predictor, units: list[list[Feature]]) -> _Trial:
     model = predictor.model.eval()
     states = States([len(feature) for unit in units for feature in unit], model.head.width)
-    (batch,) = predictor.batches(Encoded([], units, states), batch_size=len(units))
-    batch = batch.to(predictor.device)
+    batch = _batch(predictor, units, states)
     outputs = model(batch), model(batch)
     return _Trial(states, outputs, (model.loss(outputs[0], batch), model.loss(outputs[1], batch)))
+
+
+def _is_constant(predictor: Predictor, part: FrozenPart, unit: list[Feature]) -> bool:
+    """Return whether the part gives the same twice in training, by nothing that learns."""
+    model, batch = predictor.model.train(), _batch(predictor, [unit])
+    model.head.eval()  # it may gather statistics
+    with torch.random.fork_rng(), part.seen() as seen:
+        model(batch), model(batch)
+    return not seen[0].requires_grad and torch.equal(*seen)
+
+
+def _batch(predictor: Predictor, units: list[list[Feature]], states: States | None = None) -> Batch:
+    (batch,) = predictor.batches(Encoded([], units, states), batch_size=len(units))
+    return batch.to(predictor.device)
 
 
 def _same_outputs(one: Outputs, other: Outputs) -> bool:

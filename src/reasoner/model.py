@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from reasoner.data.features import Batch
 from reasoner.data.labels import same_names
 from reasoner.errors import CheckpointError, ConfigError
+from reasoner.frozen_parts import backbone_is_frozen, frozen_part, pooler_of
 from reasoner.heads.base import Outputs, TaskHead
 from reasoner.losses import LossSum
 from reasoner.notices import say
@@ -37,24 +38,18 @@ class TaskModel(nn.Module):
         backbone: nn.Module = self.network.base_model
         return backbone
 
-    @property
-    def backbone_is_frozen(self) -> bool:
-        """Whether no weight of the backbone learns but those of its pooler."""
-        pooler = _pooler_of(self.backbone)
-        learning = set() if pooler is None else {id(weight) for weight in pooler.parameters()}
-        return not any(weight.requires_grad and id(weight) not in learning for weight in self.backbone.parameters())
-
     def forward(self, batch: Batch) -> Outputs:
-        """Return the outputs for a batch, by name; what a frozen backbone gave before is not computed again."""
-        if batch.states is None or self.backbone.training or not self.backbone_is_frozen:
+        """Return the outputs for a batch, by name; what a frozen part gave before is not computed again."""
+        part = None if batch.states is None else frozen_part(self.backbone)
+        if batch.states is None or part is None or part.training:
             return self._outputs(batch)
         known = batch.states.get(batch.feature_index, batch.inputs["input_ids"].shape[1])
         if known is not None:
-            with _giving(self.backbone, known.to(batch.group.device, non_blocking=True)):
+            with part.giving(known.to(batch.group.device, non_blocking=True)):
                 return self._outputs(batch)
-        with _seeing(self.backbone) as seen:
+        with part.seen() as seen:
             outputs = self._outputs(batch)
-        batch.states.put(batch.feature_index, seen[-1].last_hidden_state)
+        batch.states.put(batch.feature_index, seen[-1])
         return outputs
 
     def _outputs(self, batch: Batch) -> Outputs:
@@ -75,9 +70,9 @@ class TaskModel(nn.Module):
             weights = list(module.parameters())
             if weights and not any(weight.requires_grad for weight in weights):
                 module.eval()
-        if mode and self.backbone_is_frozen:  # dropout beside the frozen modules, in none of them
+        if mode and backbone_is_frozen(self.backbone):  # dropout beside the frozen modules, in none of them
             self.backbone.eval()
-            pooler = _pooler_of(self.backbone)
+            pooler = pooler_of(self.backbone)
             if pooler is not None:
                 pooler.train(any(weight.requires_grad for weight in pooler.parameters()))
         return self
@@ -147,39 +142,6 @@ class TaskModel(nn.Module):
                 raise CheckpointError(f"{folder} lacks {HEAD_FILE}, the weights of its head. Save it again.")
             head.load_state_dict(load_file(folder / HEAD_FILE))
         return cls(network, head)
-
-
-def _pooler_of(backbone: nn.Module) -> nn.Module | None:
-    return getattr(backbone, "pooler", None)
-
-
-@contextmanager
-def _seeing(backbone: nn.Module) -> Iterator[list[Any]]:
-    """Collect what the backbone gives inside the block."""
-    seen: list[Any] = []
-    hook = backbone.register_forward_hook(lambda module, inputs, output: seen.append(output))
-    try:
-        yield seen
-    finally:
-        hook.remove()
-
-
-@contextmanager
-def _giving(backbone: nn.Module, hidden: Tensor) -> Iterator[None]:
-    """Let the backbone give these last hidden states inside the block, whatever it is called with."""
-    from transformers.modeling_outputs import BaseModelOutput, BaseModelOutputWithPooling
-
-    def give(*_: Any, **__: Any) -> BaseModelOutput | BaseModelOutputWithPooling:
-        pooler = _pooler_of(backbone)
-        if pooler is None:
-            return BaseModelOutput(last_hidden_state=hidden)
-        return BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=pooler(hidden))
-
-    vars(backbone)["forward"] = give  # stands before the class's own
-    try:
-        yield
-    finally:
-        del vars(backbone)["forward"]
 
 
 def auto_model(name: str) -> Any:
@@ -286,7 +248,7 @@ def _dropout_settings(config: Any, dropout: float | None) -> dict[str, float]:
     names = [
         name
         for name, value in config.to_dict().items()
-        if "dropout" in name and (isinstance(value, float) or value is None or value == 0)
+        if ("dropout" in name or name.endswith("_pdrop")) and (isinstance(value, float) or value is None or value == 0)
     ]
     return dict.fromkeys(names, dropout)
 

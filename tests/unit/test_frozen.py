@@ -80,7 +80,7 @@ class Trained:
             self.splits = keep_states(self.predictor, {"train": data, "validation": data}, settings)
         self.said = "\n".join(said)
         self.rows = {True: 0, False: 0}  # that ran through the first layer, by whether the model was in training
-        layer = layers_of(model.backbone)[0]
+        layer = next(layers_of(model.backbone)[0].children())  # the layer itself is called to give what it gave
         layer.register_forward_hook(lambda _, inputs, __: self._count(len(inputs[0])))
         batches = self.predictor.batches(self.splits["train"], batch_size=8, shuffle=optim == "sgd", seed=1)
         trainer = Trainer(
@@ -162,11 +162,45 @@ def test_what_takes_too_much_room_is_computed_anew_and_said(prepare, monkeypatch
     assert trained.rows[True] == EPOCHS * trained.features
 
 
-@pytest.mark.parametrize(("method", "kept"), [(Full(), False), (Freeze(layers=1), False), (Freeze(layers=2), True)])
-def test_states_are_kept_where_no_layer_learns(prepare, method, kept):
+@pytest.mark.parametrize(
+    ("method", "kept"),
+    [
+        (Full(), False),
+        (Freeze(layers=0), False),
+        (Freeze(layers=1, embeddings=False), False),
+        (Freeze(layers=1), True),
+        (Freeze(layers=2), True),
+    ],
+)
+def test_states_are_kept_where_the_lowest_layer_does_not_learn(prepare, method, kept):
     trained = Trained(prepare, "ner", method=method)
     assert trained.kept is kept and bool(trained.said) is kept
     trained.assert_like(Trained(prepare, "ner", method=method, cache=0))
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_with_a_frozen_layer_the_weights_are_those_of_recomputing(prepare, architecture, task):
+    runs = [
+        Trained(prepare, task, architecture=architecture, method=Freeze(layers=1), cache=cache, **TASKS[task])
+        for cache in (2048, 0)
+    ]
+    kept, anew = runs
+    if architecture == "deberta-v2":  # each of its layers reads positions that went through a norm that learns
+        assert not kept.kept and "weights that learn" in kept.said
+    else:
+        assert kept.kept and "lowest 1 layers are frozen" in kept.said
+        assert kept.rows == {True: kept.features, False: kept.features}
+    assert anew.rows == {True: EPOCHS * anew.features, False: (EPOCHS + 1) * anew.features}
+    kept.assert_like(anew)
+
+
+def test_dropout_between_the_frozen_layers_is_seen(prepare):
+    """GPT-2's embeddings are followed by a dropout that stands beside them."""
+    trained = Trained(prepare, "ner", architecture="gpt2", method=Freeze(layers=1), dropout=0.1)
+    assert not trained.kept and "changes from pass to pass" in trained.said
+    without = Trained(prepare, "ner", architecture="gpt2", method=Freeze(layers=1), dropout=0.0)
+    assert without.kept
 
 
 def test_one_epoch_keeps_nothing_of_training(prepare):
@@ -223,7 +257,7 @@ class Pools(OwnLayers):
 @pytest.mark.parametrize("architecture", ["bert", "distilbert", "modernbert"])
 @pytest.mark.parametrize(
     ("head", "reason"),
-    [(OwnLayers, ""), (Pools, ""), (ReadsPadding, "more than its last hidden"), (ChangesInputs, "own model_inputs")],
+    [(OwnLayers, ""), (Pools, ""), (ReadsPadding, "more than the hidden states"), (ChangesInputs, "own model_inputs")],
 )
 def test_own_heads_train_alike_either_way(prepare, registry, architecture, head, reason):
     registry["head"]["own"] = head

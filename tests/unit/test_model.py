@@ -216,7 +216,7 @@ def test_a_loaded_model_is_copied_and_not_changed(trained):
     assert source.config.to_dict() == config
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES, "gpt2"])
 @pytest.mark.parametrize("as_object", [False, True])
 def test_dropout_reaches_every_layer(tiny_models, architecture, as_object):
     folder = tiny_models(architecture)

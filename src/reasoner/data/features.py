@@ -43,7 +43,7 @@ class Batch:
     tokens: int
     """How many tokens are not padding."""
     states: States | None = None
-    """Where a frozen backbone's states of these features are kept. A batch of changed inputs must not carry it."""
+    """Where a frozen part's states of these features are kept. A batch of changed inputs must not carry it."""
 
     @property
     def positions(self) -> int:

@@ -1,4 +1,4 @@
-"""What did a frozen backbone give for each feature? Kept in memory or in a temporary file, to be used again."""
+"""What did the frozen part of a network give for each feature? Kept in memory or in a temporary file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 
 class States:
-    """Last hidden states by feature, without padding: one row for each token. They are filled in as they are met.
+    """Hidden states by feature, without padding: one row for each token. They are filled in as they are met.
 
     Args:
         lengths: of the features, in tokens.
@@ -28,7 +28,7 @@ class States:
     ) -> None:
         self._starts = [0, *accumulate(lengths)]
         self._known = [False] * len(lengths)
-        self._given = dtype  # what the backbone gave: bfloat16 under autocast
+        self._given = dtype  # what the frozen part gave: bfloat16 under autocast
         size = self._starts[-1] * width
         if in_file:
             self._folder = TemporaryDirectory(prefix="reasoner-", ignore_cleanup_errors=True)
@@ -49,7 +49,7 @@ class States:
         return pad(hidden, (0, 0, 0, length - hidden.shape[1])) if hidden.shape[1] < length else hidden
 
     def put(self, indexes: Sequence[int], hidden: Tensor) -> None:
-        """Keep what the backbone gave, (features, length, width), padded on the right."""
+        """Keep what the frozen part gave, (features, length, width), padded on the right."""
         self._given = hidden.dtype
         for index, row in zip(indexes, hidden.detach().cpu(), strict=True):
             kept = self.of(index)

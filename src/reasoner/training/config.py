@@ -82,10 +82,10 @@ class TrainingConfig:
     """What happens at the first loss or gradient that is not finite: "stop" with an error that names step, rows and
     parameter; or "halve": go back to the last good weights (kept every `logging_steps`) at half the learning rate."""
     frozen_cache_mb: int = 2048
-    """With a frozen backbone (method "head"): megabytes of memory for what it gives for each row, which is then
-    computed once. If more is needed, a temporary file takes it (see below). 0: none in memory."""
+    """With frozen lower layers (methods "head", "freeze"): megabytes of memory for what they give for each row, which
+    is then computed once. If more is needed, a temporary file takes it (see below). 0: none in memory."""
     frozen_cache_disk_mb: int = 16384
-    """Megabytes that this file may have. 0: no file; both 0: the backbone runs anew in each epoch."""
+    """Megabytes that this file may have. 0: no file; both 0: they run anew in each epoch."""
     disable_tqdm: bool = False
     """Show no progress bar; there is none either when the output is no terminal and no notebook."""
 

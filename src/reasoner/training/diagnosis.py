@@ -253,7 +253,7 @@ def _cut(batch: Any, positions: list[int]) -> Any:
 
 
 def _without_states(batch: Any) -> Any:
-    """Return the batch for the whole network to run: the fault may lie in what a frozen backbone gave for it."""
+    """Return the batch for the whole network to run: the fault may lie in what a frozen part gave for it."""
     whole = copy(batch)
     whole.states = None
     return whole
