@@ -160,6 +160,7 @@ def load(folder: str | Path, *, use_cpu: bool = False, batch_size: int = 64) -> 
     """
     predictor, run = load_folder(folder, batch_size=batch_size)
     predictor.model.to(choose_device(use_cpu))
+    predictor.model.pack(padding_side=predictor.tokenizer.padding_side)
     return Result(predictor, run)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +18,7 @@ from reasoner.frozen_parts import backbone_is_frozen, frozen_part, pooler_of
 from reasoner.heads.base import Outputs, TaskHead
 from reasoner.losses import LossSum
 from reasoner.notices import say
+from reasoner.packing import packed, reason_to_pad, worth_packing
 from reasoner.tasks.base import Task
 
 HEAD_FILE = "head.safetensors"
@@ -31,6 +32,8 @@ class TaskModel(nn.Module):
     def __init__(self, network: Any, head: TaskHead) -> None:
         super().__init__()
         self.network, self.head = network, head
+        self.packs = False
+        """Whether batches with much padding are run without it; see `pack`."""
 
     @property
     def backbone(self) -> nn.Module:
@@ -42,7 +45,7 @@ class TaskModel(nn.Module):
         """Return the outputs for a batch, by name; what a frozen part gave before is not computed again."""
         part = None if batch.states is None else frozen_part(self.backbone)
         if batch.states is None or part is None or part.training:
-            return self._outputs(batch)
+            return self._computed(batch)
         known = batch.states.get(batch.feature_index, batch.inputs["input_ids"].shape[1])
         if known is not None:
             with part.giving(known.to(batch.group.device, non_blocking=True)):
@@ -51,6 +54,13 @@ class TaskModel(nn.Module):
             outputs = self._outputs(batch)
         batch.states.put(batch.feature_index, seen[-1])
         return outputs
+
+    def _computed(self, batch: Batch) -> Outputs:
+        """Return the outputs with the backbone run, on the tokens alone where that pays."""
+        if not self.packs or not worth_packing(batch.positions, batch.tokens):
+            return self._outputs(batch)
+        with packed(self.backbone, batch.inputs["attention_mask"], batch.tokens):
+            return self._outputs(batch)
 
     def _outputs(self, batch: Batch) -> Outputs:
         results = self.network(**self.head.model_inputs(batch))
@@ -76,6 +86,23 @@ class TaskModel(nn.Module):
             if pooler is not None:
                 pooler.train(any(weight.requires_grad for weight in pooler.parameters()))
         return self
+
+    def pack(self, wanted: bool | None = None, *, padding_side: str = "right") -> None:
+        """Decide whether batches with much padding are run without it: outputs and gradients are the same.
+
+        Args:
+            wanted: None and True: where a trial on two rows shows that they are; True: and say it if not.
+            padding_side: the tokenizer's.
+        """
+        if wanted is False:
+            self.packs = False
+            return
+        training = self.training
+        reason = reason_to_pad(self.eval().network, padding_side=padding_side)
+        self.packs = not reason
+        self.train(training)
+        if wanted and reason:
+            say(f"Batches are run with their padding: {reason}.")
 
     @classmethod
     def from_pretrained(cls, source: Any, task: Task[Any, Any], *, dropout: float | None = None) -> Self:

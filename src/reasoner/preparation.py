@@ -185,6 +185,7 @@ def build_predictor(source: Any, task: Task[Any, Any], *, config: TrainingConfig
     max_length = config.max_length or min(limit, LONGEST_DEFAULT)
     stride = config.stride if config.stride is not None else max_length // 4
     model.to(choose_device(config.use_cpu))
+    model.pack(config.packing, padding_side=tokenizer.padding_side)
     return Predictor(
         model=model,
         tokenizer=tokenizer,

@@ -60,7 +60,8 @@ class Trained:
         callbacks=(),
         **config,
     ):
-        self.predictor, data = prepare(task, architecture=architecture, sharp=True, **config)
+        # Padded, so that a row is a row of what the first layer gets; the states of packed rows: test_packing.py.
+        self.predictor, data = prepare(task, architecture=architecture, sharp=True, packing=False, **config)
         self.predictor = replace(self.predictor, bf16=bf16)
         self.features = sum(map(len, data.features))
         model = self.predictor.model

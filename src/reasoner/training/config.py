@@ -74,6 +74,9 @@ class TrainingConfig:
     """Of the new head's weights, of the order of the data, of dropout, and of a cut validation split."""
     bf16: bool | None = None
     """Compute in bfloat16 where that is safe (autocast); None: on a CUDA device that has it. Weights stay float32."""
+    packing: bool | None = None
+    """Run batches with much padding without it: the same outputs and gradients for less work. None: where the
+    architecture allows it; True: likewise, and say it if not; False: never."""
     use_cpu: bool = False
     """Stay on the CPU even if a CUDA device is there."""
     logging_steps: int = 10
@@ -154,6 +157,6 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("lr_scheduler_type", f"one of {', '.join(SCHEDULES)}", SCHEDULES.__contains__),
     ("on_divergence", f"one of {', '.join(ON_DIVERGENCE)}", ON_DIVERGENCE.__contains__),
     ("fast_dropout evaluate_before use_cpu disable_tqdm", "True or False", lambda value: isinstance(value, bool)),
-    ("bf16", "None, True or False", _none_or(lambda value: isinstance(value, bool))),
+    ("bf16 packing", "None, True or False", _none_or(lambda value: isinstance(value, bool))),
 )
 """Settings, what they must be, and how that is seen: every setting has its rule."""
