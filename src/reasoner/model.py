@@ -57,9 +57,10 @@ class TaskModel(nn.Module):
 
     def _computed(self, batch: Batch) -> Outputs:
         """Return the outputs with the backbone run, on the tokens alone where that pays."""
-        if not self.packs or not worth_packing(batch.positions, batch.tokens):
+        mask = batch.inputs.get("attention_mask")
+        if not self.packs or mask is None or not worth_packing(mask.numel(), batch.tokens):
             return self._outputs(batch)
-        with packed(self.backbone, batch.inputs["attention_mask"], batch.tokens):
+        with packed(self.backbone, mask, batch.tokens):
             return self._outputs(batch)
 
     def _outputs(self, batch: Batch) -> Outputs:
