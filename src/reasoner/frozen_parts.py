@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Protocol
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from reasoner.errors import ConfigError
 from reasoner.methods.freeze import embeddings_of, layers_of
+from reasoner.packing import output_of, pooler_of, standing_in
 
 _IN_TUPLE = "_gives_a_tuple"
 """Attribute of a layer that was seen: DeBERTa's give a tuple, those of others the hidden states."""
@@ -58,15 +59,7 @@ class WholeBackbone:
     @contextmanager
     def giving(self, hidden: Tensor) -> Iterator[None]:
         """Let the backbone give these last hidden states, whatever it is called with."""
-        from transformers.modeling_outputs import BaseModelOutput, BaseModelOutputWithPooling
-
-        def give(*_: Any, **__: Any) -> BaseModelOutput | BaseModelOutputWithPooling:
-            pooler = pooler_of(self.backbone)
-            if pooler is None:
-                return BaseModelOutput(last_hidden_state=hidden)
-            return BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=pooler(hidden))
-
-        with _forward_of(self.backbone, give):
+        with standing_in(self.backbone, lambda *_, **__: output_of(self.backbone, hidden)):
             yield
 
 
@@ -104,7 +97,7 @@ class LowerLayers:
         output = (hidden, None) if vars(self.layers[-1]).get(_IN_TUPLE) else hidden
         with ExitStack() as stack:
             for layer in self.layers:
-                stack.enter_context(_forward_of(layer, lambda *_, **__: output))
+                stack.enter_context(standing_in(layer, lambda *_, **__: output))
             yield
 
 
@@ -129,20 +122,5 @@ def backbone_is_frozen(backbone: nn.Module) -> bool:
     return not any(weight.requires_grad and id(weight) not in learning for weight in backbone.parameters())
 
 
-def pooler_of(backbone: nn.Module) -> nn.Module | None:
-    """Return the layer on the first token's state that some architectures have."""
-    return getattr(backbone, "pooler", None)
-
-
 def _learns(module: nn.Module) -> bool:
     return any(weight.requires_grad for weight in module.parameters())
-
-
-@contextmanager
-def _forward_of(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """Let a module run `forward` in place of its own inside the block."""
-    vars(module)["forward"] = forward  # stands before the class's own
-    try:
-        yield
-    finally:
-        del vars(module)["forward"]

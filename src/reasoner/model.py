@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Self
@@ -14,11 +14,11 @@ from torch import nn
 from reasoner.data.features import Batch
 from reasoner.data.labels import same_names
 from reasoner.errors import CheckpointError, ConfigError
-from reasoner.frozen_parts import backbone_is_frozen, frozen_part, pooler_of
+from reasoner.frozen_parts import backbone_is_frozen, frozen_part
 from reasoner.heads.base import Outputs, TaskHead
 from reasoner.losses import LossSum
 from reasoner.notices import say
-from reasoner.packing import packed, reason_to_pad, worth_packing
+from reasoner.packing import packed, pooler_of, reason_to_pad, worth_packing
 from reasoner.tasks.base import Task
 
 HEAD_FILE = "head.safetensors"

@@ -250,7 +250,7 @@ def test_own_layers_run_on_packed_rows(prepare: Any, registry: Any) -> None:
     compared(model, uneven_batch(predictor, data))
 
 
-def test_kept_states_are_those_of_packed_rows(prepare: Any) -> None:
+def test_states_are_kept_of_padded_rows(prepare: Any) -> None:
     from reasoner.frozen import keep_states
 
     predictor, data = prepare("ner", sharp=True, packing=True)
@@ -261,7 +261,7 @@ def test_kept_states_are_those_of_packed_rows(prepare: Any) -> None:
     rows: list[int] = []
     layers_of(model.backbone)[0].register_forward_hook(lambda _, inputs, __: rows.append(len(inputs[0])))
     first = predictor.evaluate(splits["train"])
-    assert rows and set(rows) == {1}
+    assert rows and min(rows) > 1  # a part of the layers must give again what it gave: rows as in the batch
     rows.clear()
     second = predictor.evaluate(splits["train"])
     assert rows == [] and second.predictions == first.predictions
