@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.side == "reasoner-import":
         return import_time()
     with TemporaryDirectory() as folder:
-        os.environ.update({"XDG_CACHE_HOME": folder, "REASONER_CACHE": folder})
+        os.environ["XDG_CACHE_HOME"] = folder
         if arguments.side == "reasoner-100":
             return call_on_100_rows(arguments)
         return trained(arguments, int(arguments.side.split("-")[1][:-1]), Path(folder))

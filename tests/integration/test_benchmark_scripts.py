@@ -27,7 +27,8 @@ if arguments.side:
         raise RuntimeError("it cannot")
     with open("order.txt", "a") as file:
         file.write(f"{arguments.side} {arguments.round}\\n")
-    seconds = arguments.length * (arguments.round + 1) * (3 if arguments.side == "slow" else 1)
+    slower = {"reasoner": 1, "slow": 6 if arguments.round == 1 else 3}[arguments.side]
+    seconds = arguments.length * (arguments.round + 1) * slower
     print("loading ...")
     print(json.dumps({"seconds": seconds, "work": 7 if arguments.side == "slow" else 8}))
 else:
@@ -64,7 +65,7 @@ def test_sides_alternate_and_ratios_are_taken_within_a_round(tmp_path: Path) -> 
         *("reasoner 2", "slow 2"),
     ]
     assert "| reasoner | 3 | 4 (2 to 6) | 1.00 |" in shown
-    assert "| slow | 3 | 12 (6 to 18) | 3.00 |" in shown  # 3 in each round, though the rounds differ threefold
+    assert "| slow | 3 | 18 (6 to 24) | 3.00 (3.00 to 6.00) |" in shown  # of the medians it would be 4.5
     assert "Not equal: slow has work 7, reasoner 8." in shown
 
 
