@@ -96,6 +96,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     predictions = side.predict(inputs)
     seconds, evaluation, score = time.perf_counter() - started, None, None
     if side.evaluate is not None:
+        side.evaluate(rows[:WARM_UP])
         started = time.perf_counter()
         score = side.evaluate(rows)
         evaluation = time.perf_counter() - started
