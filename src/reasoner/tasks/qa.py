@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from random import Random
 from typing import Any, NamedTuple, Self
 
 from reasoner.data.answers import Answer, answers_of_column
@@ -16,9 +17,12 @@ from reasoner.errors import ConfigError, DataError
 from reasoner.metrics import answer_scores, best_no_answer_threshold, paired_bootstrap
 from reasoner.metrics.answers import answer_exact_match
 from reasoner.metrics.calibration import threshold_at
-from reasoner.metrics.counting import RowCounts, answer_counts, answer_f1_from_sums
+from reasoner.metrics.counting import Floats, RowCounts, answer_counts, answer_f1_from_sums
 from reasoner.notices import count, say
 from reasoner.tasks.base import PartialInput, Splits, Task
+
+FOLDS = 10
+"""Parts of the validation split, each of which judges a threshold that was chosen on the others."""
 
 
 class Candidate(NamedTuple):
@@ -218,22 +222,32 @@ class QuestionAnswering(Task[QuestionAnsweringExample, dict[str, Any]]):
     def tuned(self, predictions: Sequence[dict[str, Any]], examples: Sequence[QuestionAnsweringExample]) -> Self:
         """Return the task with the no-answer threshold that gives the best F1 on these predictions.
 
-        The threshold is moved only where the gain is more than chance: the 95% interval of the paired bootstrap is
-        above 0. The best of all thresholds on a few hundred questions is otherwise one that happens to suit them.
+        It is moved only where that helps questions that it was not chosen on: each tenth of the texts gets the
+        threshold that is best on the others, and the 95% interval of the gain (paired bootstrap) must lie above 0. The
+        best of all thresholds on a few hundred questions is otherwise one that happens to suit them.
         """
-        if self.no_answer_threshold is None or len(predictions) < 2:
+        if self.no_answer_threshold is None or len({example.group for example in examples}) < 2:
             return self
         gold = _gold_texts(examples)
         spans = [p["n_best"][0]["answer"] if p["n_best"] else "" for p in predictions]
         scores = [prediction["no_answer_score"] for prediction in predictions]
-        best = best_no_answer_threshold(gold, spans, scores)["threshold"]
-        before, after = (
-            answer_counts(gold, ["" if score > threshold else span for span, score in zip(spans, scores, strict=True)])
-            for threshold in (self.no_answer_threshold, best)
-        )
-        gain = paired_bootstrap(answer_f1_from_sums, before, after)
-        found = f"{best:.4f} is the best on the validation split: F1 {gain.difference:+.4f}, 95% interval "
-        found += f"{gain.lower:+.4f} to {gain.upper:+.4f}"
+
+        def best_on(rows: Iterable[int]) -> float:
+            chosen = list(rows)
+            parts = ([values[row] for row in chosen] for values in (gold, spans, scores))
+            return best_no_answer_threshold(*parts)["threshold"]  # type: ignore[arg-type]
+
+        def counts(thresholds: Sequence[float]) -> Floats:
+            rows = zip(spans, scores, thresholds, strict=True)
+            return answer_counts(gold, ["" if score > threshold else span for span, score, threshold in rows])
+
+        folds = _folds([example.group for example in examples])
+        elsewhere = {fold: best_on(row for row, other in enumerate(folds) if other != fold) for fold in set(folds)}
+        before = counts([self.no_answer_threshold] * len(gold))
+        gain = paired_bootstrap(answer_f1_from_sums, before, counts([elsewhere[fold] for fold in folds]))
+        best = best_on(range(len(gold)))
+        found = f"{best:.4f} is the best on the validation split: F1 {gain.difference:+.4f} on texts that it was not "
+        found += f"chosen on, 95% interval {gain.lower:+.4f} to {gain.upper:+.4f}"
         if gain.lower <= 0:
             say(f"The no-answer threshold stays at {self.no_answer_threshold:g}: {found}, which may be chance.")
             return self
@@ -262,6 +276,14 @@ class QuestionAnswering(Task[QuestionAnsweringExample, dict[str, Any]]):
 def _gold_texts(examples: Sequence[QuestionAnsweringExample]) -> list[list[str]]:
     """Return the answers that count as right for each question; none where it has no answer."""
     return [[answer.text for answer in example.answers or ()] for example in examples]
+
+
+def _folds(groups: Sequence[str]) -> list[int]:
+    """Return for each row one of `FOLDS` parts, rows of one group in the same."""
+    names = list(dict.fromkeys(groups))
+    Random(0).shuffle(names)
+    fold_of = {name: position % FOLDS for position, name in enumerate(names)}
+    return [fold_of[group] for group in groups]
 
 
 def _candidates(context: str, windows: list[tuple[Any, list[tuple[int, int]]]]) -> list[Candidate]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
+from random import Random
 
 import numpy
 import pytest
@@ -257,8 +259,8 @@ scored = st.lists(
 def judged(cases):
     """Return rows, predictions and the F1 that a threshold gives, of (gold, best span, no-answer score)."""
     rows = [
-        QuestionAnsweringExample(context="", question="", answers=tuple(Answer(text, 0) for text in gold))
-        for gold, _, _ in cases
+        QuestionAnsweringExample(context=str(number), question="", answers=tuple(Answer(text, 0) for text in gold))
+        for number, (gold, _, _) in enumerate(cases)
     ]
     predictions = [
         {"answer": "x", "no_answer_score": score, "n_best": [{"answer": best}] if best else []}
@@ -299,6 +301,26 @@ def test_a_threshold_is_moved_by_a_gain_that_is_no_chance_and_by_no_other():
         tuned = task.tuned(predictions, rows)
     assert tuned.no_answer_threshold == 0.7 and f1(0.7) == 1.0
     assert len(said) == 1 and said[0].startswith("The no-answer threshold moves from 0.5: 0.7000 is the best")
+
+
+def test_a_threshold_that_only_suits_the_questions_it_was_chosen_on_is_not_taken():
+    """Answers and scores have nothing to do with each other: the best threshold is chance, and judged elsewhere."""
+    moved = 0
+    for seed in range(30):
+        draw = Random(seed)
+        cases = [(draw.choice([("Anna",), ()]), "Anna", draw.random()) for _ in range(60)]
+        rows, predictions, _ = judged(cases)
+        moved += QuestionAnswering(no_answer_threshold=0.5).tuned(predictions, rows).no_answer_threshold != 0.5
+    assert moved <= 2
+
+
+def test_questions_on_one_text_judge_a_threshold_together():
+    cases = [(("Anna",), "Anna", 0.7)] * 40 + [((), "Anna", 0.9)] * 40
+    rows, predictions, _ = judged(cases)
+    task = QuestionAnswering(no_answer_threshold=0.5)
+    assert task.tuned(predictions, rows).no_answer_threshold == 0.7
+    one_text = [replace(row, context="one") for row in rows]
+    assert task.tuned(predictions, one_text) is task  # nothing is left to judge it on
 
 
 def made(*answers, context="Anna lives in Zagreb, in Croatia."):
