@@ -50,6 +50,7 @@ _EXPORTS = {
     "ConfigError": "reasoner.errors",
     "CheckpointError": "reasoner.errors",
     "DivergedError": "reasoner.errors",
+    "NotEnoughMemoryError": "reasoner.errors",
 }
 _MODULES = ("heads", "losses", "metrics", "synthetic", "tasks", "testing")
 
@@ -63,7 +64,15 @@ if TYPE_CHECKING:
     from reasoner.comparison import Comparison
     from reasoner.data.examples import Example
     from reasoner.data.features import Batch, Feature
-    from reasoner.errors import CheckpointError, ConfigError, DataError, DivergedError, LabelError, ReasonerError
+    from reasoner.errors import (
+        CheckpointError,
+        ConfigError,
+        DataError,
+        DivergedError,
+        LabelError,
+        NotEnoughMemoryError,
+        ReasonerError,
+    )
     from reasoner.heads.base import TaskHead
     from reasoner.losses import LossSum
     from reasoner.meter import shortcuts

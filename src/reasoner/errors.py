@@ -22,6 +22,10 @@ class CheckpointError(ReasonerError):
     """A model folder that cannot be read, trusted or written."""
 
 
+class NotEnoughMemoryError(ReasonerError):
+    """A single row does not fit into the memory of the device."""
+
+
 class DivergedError(ReasonerError):
     """Training produced a loss or a gradient that is not a finite number."""
 

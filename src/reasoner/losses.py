@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -28,6 +29,11 @@ class LossSum(NamedTuple):
     def mean(self) -> Tensor:
         """The mean loss; zero when nothing was counted."""
         return self.total / self.count.clamp(min=torch.finfo(self.total.dtype).tiny)
+
+
+def sum_of(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the sum of scalars of one device."""
+    return tensors[0] if len(tensors) == 1 else torch.stack(list(tensors)).sum()
 
 
 def cross_entropy(

@@ -173,12 +173,15 @@ def build_predictor(source: Any, task: Task[Any, Any], *, config: TrainingConfig
     """Load model and tokenizer for a task, on the device where it will run, seeded.
 
     Raises:
-        ConfigError: if they cannot be loaded, or the tokenizer gives no offsets.
+        ConfigError: if they cannot be loaded, the tokenizer gives no offsets, or the architecture has no checkpointing
+            of gradients and it is asked for.
     """
     task = task.matched_to(read_config(source))
     tokenizer = load_tokenizer(source, given=tokenizer)
     seed_everything(config.seed)
     model = TaskModel.from_pretrained(source, task, dropout=config.dropout)
+    if config.gradient_checkpointing:
+        _compute_again(model.network)
     limit = length_limit(model.network, tokenizer)
     if config.max_length and config.max_length > limit:
         raise ConfigError(f"max_length={config.max_length}, but the model takes {limit} tokens. Give at most that.")
@@ -196,6 +199,14 @@ def build_predictor(source: Any, task: Task[Any, Any], *, config: TrainingConfig
         tokens_per_batch=config.tokens_per_batch,
         bf16=config.bf16,
     )
+
+
+def _compute_again(network: Any) -> None:
+    """Let the network compute activations again in the backward pass (Chen et al., https://arxiv.org/abs/1604.06174)."""
+    if not network.supports_gradient_checkpointing:
+        raise ConfigError(f"{type(network).__name__} has no gradient_checkpointing. Leave it out, and give a smaller "
+                          "per_device_train_batch_size with more gradient_accumulation_steps.")  # fmt: skip
+    network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
 
 def prepared(

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from reasoner.calibration import calibrate, reliability
 from reasoner.checks.reading import ReadingRecord
 from reasoner.checks.run import run_checks
@@ -31,11 +33,14 @@ from reasoner.review import LabelRecord, LabelRecorder
 from reasoner.storage import save_folder
 from reasoner.tasks.base import Task
 from reasoner.training.callbacks import Callback, HistoryFile, Progress
+from reasoner.training.compiling import Compiler
 from reasoner.training.config import TrainingConfig
 from reasoner.training.early_stopping import EarlyStopping
 from reasoner.training.engine import matrix_peak, training_operations
+from reasoner.training.forecast import Forecast, peak_memory_mib
 from reasoner.training.guard import LossWatch
-from reasoner.training.trainer import History, Trainer
+from reasoner.training.history import History
+from reasoner.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -137,9 +142,7 @@ def _train(
     recorder = LabelRecorder(encoded["train"], getattr(predictor.task, "labels", ()))
     kept = encoded["train"].states is not None  # the frozen weights do not multiply in every step
     peak = None if kept else matrix_peak(predictor.device, config.bf16)
-    own: list[Callback] = [Progress(disable=config.disable_tqdm, peak=peak), recorder]
-    if folder is not None:
-        own += [HistoryFile(folder / "history.jsonl"), _KeepBest(folder, predictor, run)]
+    own = [recorder, *_callbacks(predictor, encoded, run, config, folder, peak)]
     rows = encoded["train"]
     batches = predictor.batches(
         rows,
@@ -165,6 +168,26 @@ def _train(
     return recorder.record()
 
 
+def _callbacks(
+    predictor: Predictor,
+    encoded: Mapping[str, Encoded],
+    run: Run,
+    config: TrainingConfig,
+    folder: Path | None,
+    peak: float | None,
+) -> list[Callback]:
+    """Return what goes beside every training."""
+    forecast = Forecast(peak=peak, evaluation_tokens=sum(predictor.batches(encoded["validation"]).lengths))
+    own: list[Callback] = [Progress(disable=config.disable_tqdm, forecast=forecast)]
+    if encoded["train"].states is None:
+        own.append(Compiler(predictor.model.network, config.torch_compile))
+    elif config.torch_compile:
+        say("torch_compile: the network is not compiled, since most of it does not run (its states are kept).")
+    if folder is not None:
+        own += [HistoryFile(folder / "history.jsonl"), _KeepBest(folder, predictor, run)]
+    return own
+
+
 def _training_metrics(
     history: History, predictor: Predictor, validation: Encoded, peak: float | None
 ) -> dict[str, Any]:
@@ -185,10 +208,21 @@ def _training_metrics(
         **share,
         "steps": history.steps,
         "epochs": history.epochs,
+        "evaluation_seconds": sum(history.evaluation_seconds),
+        "evaluations": len(history.evaluation_seconds),
+        **_machine(predictor.device),
         "positions": history.positions,
         "padding_share": 1 - history.tokens / history.positions,
         "evaluation_padding_share": predictor.batches(validation).padding_share,
     }
+
+
+def _machine(device: torch.device) -> dict[str, Any]:
+    """Return how much of the machine training used."""
+    memory = peak_memory_mib(device)
+    return ({} if memory is None else {"peak_memory_mib": memory}) | (
+        {"threads": torch.get_num_threads()} if device.type == "cpu" else {}
+    )
 
 
 def _score(predictor: Predictor, encoded: Mapping[str, Encoded], run: Run, before: Evaluation | None) -> Predictor:

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from reasoner.checks.findings import ERROR, Finding
+from reasoner.checks.findings import ERROR, WARNING, Finding
 from reasoner.checks.subject import Subject
 from reasoner.data.batching import Batches
 from reasoner.data.features import Batch
 from reasoner.evaluation import Encoded
 from reasoner.inference import Predictor
 from reasoner.training.config import TrainingConfig
-from reasoner.training.engine import autocast
+from reasoner.training.engine import autocast, is_out_of_memory
 
 FLOAT = 4
 """Bytes of a float32."""
@@ -63,8 +63,8 @@ def try_out(subject: Subject) -> tuple[dict[str, Any], list[Finding]]:
         with _unchanged(predictor.model, predictor.device):
             first = _run(predictor, longest.batch, config)
             second = _run(predictor, middle.batch, config)
-    except (torch.OutOfMemoryError, RuntimeError) as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "memory" not in str(error):
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
             raise
         return {}, [_too_large(rows, tokens, longest.places)]
     if not isfinite(first.loss) or not isfinite(first.gradient_norm):
@@ -185,12 +185,15 @@ def _not_finite(found: Pass, rows: int, tokens: int, places: tuple[str, ...]) ->
 
 
 def _too_large(rows: int, tokens: int, places: tuple[str, ...]) -> Finding:
+    alone = len(places) == 1
     return Finding(
         code="out_of_memory",
         what=f"the longest batch ({rows} x {tokens} tokens) does not fit into the memory",
-        remedy="Lower per_device_train_batch_size (or tokens_per_batch) and raise gradient_accumulation_steps, "
-        "or lower max_length.",
-        severity=ERROR,
+        remedy="Lower max_length, give gradient_checkpointing=True, or take a smaller model."
+        if alone
+        else "Training will run such batches in parts, as if they were whole. Less memory is needed with a lower "
+        "max_length or gradient_checkpointing=True.",
+        severity=ERROR if alone else WARNING,
         count=rows,
         places=places,
     )

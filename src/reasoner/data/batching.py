@@ -56,7 +56,7 @@ class Batches:
         self.units = _units(features, keep_together)
         self.lengths = [len(feature) for feature in self.features]
         self.batch_size, self.tokens_per_batch = batch_size, tokens_per_batch
-        self.padding, self.shuffle = padding, shuffle
+        self.padding, self.shuffle, self.keep_together = padding, shuffle, keep_together
         self.seed, self.padding_side, self.states = seed, padding_side, states
         self.epoch = 0
         self._planned: tuple[int, list[list[int]]] | None = None

@@ -31,7 +31,8 @@ class Run:
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By "before", "train", "validation", "test": numbers, and tables as nested dicts (`by_type`, `by_label`, ...).
     "before" is absent when it was not asked for, "test" when there is no test split. "train" holds `seconds`,
-    `tokens_per_second`, `loss`, `steps`, `epochs`, and what of them was padding."""
+    `tokens_per_second`, `loss`, `steps`, `epochs`, what of them was padding, `evaluations` and `evaluation_seconds`,
+    `peak_memory_mib` (CUDA: of the device; else of the whole process), and on the CPU the `threads`."""
     intervals: dict[str, dict[str, float]] = field(default_factory=dict)
     """Of the primary metric, by "before", "validation", "test": `lower`, `upper` and `confidence` of its bootstrap
     interval over rows. A split is absent where the task has no `primary_counts`."""

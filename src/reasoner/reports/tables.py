@@ -31,7 +31,7 @@ NARROWEST = 40
 _NOT_SCORES = ("step", "epoch", "split")
 _TRAINING_FACTS = (
     "seconds", "tokens_per_second", "loss", "steps", "epochs", "positions", "padding_share", "evaluation_padding_share",
-    "peak_share", "peak_operations_per_second",
+    "peak_share", "peak_operations_per_second", "evaluation_seconds", "evaluations", "peak_memory_mib", "threads",
 )  # fmt: skip
 _EXPLAINED = {
     "by_rule": "partial: span only, overlap half; type_only: any overlap",
@@ -131,12 +131,15 @@ def training_facts(run: Run) -> Facts:
         epochs = f", {train['epochs']:.2f} epochs" if "epochs" in train else ""
         facts.append(("steps", f"{train['steps']:,}{epochs}"))
     if "seconds" in train:
-        facts.append(("time", f"{duration(train['seconds'])} in training steps"))
+        facts.append(("time", _time(train)))
     if "tokens_per_second" in train:
-        facts.append(("speed", f"{train['tokens_per_second']:,.0f} tokens/s"))
+        threads = f", {train['threads']} CPU threads" if "threads" in train else ""
+        facts.append(("speed", f"{train['tokens_per_second']:,.0f} tokens/s{threads}"))
     if "peak_share" in train:
         peak = train["peak_operations_per_second"]
         facts.append(("share of peak", f"{train['peak_share']:.0%} of a matrix product's {peak / 1e9:,.0f} GFLOP/s"))
+    if "peak_memory_mib" in train:
+        facts.append(("peak memory", f"{train['peak_memory_mib']:,.0f} MiB"))
     if "padding_share" in train:
         facts.append(("padding", _padding(train)))
     if "loss" in train:
@@ -269,6 +272,13 @@ def _best_score(run: Run) -> str:
         if row["split"] == "validation" and row["step"] == run.best_step and metric in row:
             return f" (epoch {row['epoch']:.2f}, validation {metric} {cell(row[metric])})"
     return ""
+
+
+def _time(train: Mapping[str, Any]) -> str:
+    """Return how long the steps took, and the evaluations between them."""
+    text, number = f"{duration(train['seconds'])} in training steps", train.get("evaluations", 0)
+    plural = "s" if number != 1 else ""
+    return f"{text}, {duration(train['evaluation_seconds'])} in {number} evaluation{plural}" if number else text
 
 
 def _padding(train: Mapping[str, Any]) -> str:

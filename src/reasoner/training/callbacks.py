@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoner.notices import tell
+from reasoner.training.forecast import Forecast, evaluations_left, peak_memory_mib
 
 if TYPE_CHECKING:
     from reasoner.training.trainer import Trainer
+
+
+BAR_FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
+"""Without tqdm's own time left, which knows of no evaluation."""
 
 
 class Callback:
@@ -47,27 +52,43 @@ class Callback:
 
 
 class Progress(Callback):
-    """A `tqdm.auto` bar with loss, score, speed and time left; where there is no terminal, a line for each evaluation.
+    """A `tqdm.auto` bar with time left, loss, score, speed and memory.
+
+    Where there is no terminal, a line after the first timed steps and one for each evaluation.
 
     Args:
         disable: show no bar.
-        peak: operations a second that the machine could do; with it, the share of them that training does is shown.
+        forecast: what says how long training will take; None: one that knows no peak and no evaluation.
     """
 
-    def __init__(self, *, disable: bool = False, peak: float | None = None) -> None:
+    def __init__(self, *, disable: bool = False, forecast: Forecast | None = None) -> None:
         # tqdm's None means "where the output is no terminal"; a notebook's is none, and shows the bar all the same.
         self.disable = True if disable else False if "ipykernel" in sys.modules else None
-        self.peak = peak
+        self.forecast = forecast or Forecast()
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Open the bar."""
         from tqdm.auto import tqdm
 
-        self.bar = tqdm(total=trainer.total_steps, desc="training", unit="step", disable=self.disable)
+        self.bar = tqdm(
+            total=trainer.total_steps, desc="training", unit="step", disable=self.disable, bar_format=BAR_FORMAT
+        )
         self.shown: dict[str, str] = {}
+        self.said = False
+        self.forecast.begin(trainer)
 
     def on_step_end(self, trainer: Trainer) -> None:
-        """Move the bar."""
+        """Move the bar, and say the forecast once it can be made."""
+        self.forecast.note_step(trainer)
+        if self.forecast.ready:
+            self.shown["left"] = self._left(trainer)
+            if not self.said and self.bar.disable and trainer.step < trainer.total_steps:
+                number = evaluations_left(trainer)
+                tell(f"step {trainer.step} of {trainer.total_steps}: {self._left(trainer)} left, with "
+                     f"{number} evaluation{'s' if number != 1 else ''}; {self.forecast.speed(trainer)} tokens/s"
+                     + "".join(f"; {memory} of memory" for memory in _memory(trainer)))  # fmt: skip
+            self.said = True
+        self.bar.set_postfix(self.shown, refresh=False)
         self.bar.update()
 
     def on_log(self, trainer: Trainer, row: dict[str, Any]) -> None:
@@ -78,24 +99,27 @@ class Progress(Callback):
                 shown = f"validation {name}" if row["split"] == "validation" else str(name)
                 self.shown[shown] = f"{row[name]:.4f}"
         if row["split"] == "train":
-            self.shown["tokens/s"] = self._speed(trainer)
-        self.bar.set_postfix(self.shown, refresh=False)
+            self.shown["tokens/s"] = self.forecast.speed(trainer)
+            self.shown.update(("memory", memory) for memory in _memory(trainer))
         if row["split"] == "validation" and self.bar.disable:
             scores = ", ".join(f"{name} {value}" for name, value in self.shown.items())
             tell(f"step {row['step']} of {trainer.total_steps} (epoch {row['epoch']:.2f}): {scores}")
 
-    def _speed(self, trainer: Trainer) -> str:
-        """Return the speed of all steps so far."""
-        from reasoner.training.engine import training_operations
-
-        speed = trainer.history.tokens / max(trainer.history.seconds, 1e-9)
-        if self.peak is None:
-            return f"{speed:,.0f}"
-        return f"{speed:,.0f} ({speed * training_operations(trainer.model) / self.peak:.0%} of peak)"
-
     def on_train_end(self, trainer: Trainer) -> None:
         """Close the bar."""
         self.bar.close()
+
+    def _left(self, trainer: Trainer) -> str:
+        """Return the time left as `4:05`, or `1:02:03`."""
+        minutes, seconds = divmod(round(self.forecast.seconds_left(trainer)), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def _memory(trainer: Trainer) -> list[str]:
+    """Return the peak of the memory as text, or nothing where the system does not say it."""
+    mib = peak_memory_mib(trainer.device)
+    return [] if mib is None else [f"{mib:,.0f} MiB"]
 
 
 class HistoryFile(Callback):

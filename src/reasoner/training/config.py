@@ -77,6 +77,13 @@ class TrainingConfig:
     packing: bool | None = None
     """Run batches with much padding without it: the same outputs and gradients for less work. None: where the
     architecture allows it; True: likewise, and say it if not; False: never."""
+    gradient_checkpointing: bool = False
+    """Keep no activations inside the network's layers for the backward pass, but compute them again: less memory, about
+    a third more time, the same gradient."""
+    torch_compile: bool | None = None
+    """Compile the network (`torch.compile`). None: on CUDA, if more than ten minutes of steps are left after the first
+    ones, and for good only if it turns out faster, which is said. True: from the first step. Not with kept states of a
+    frozen backbone."""
     use_cpu: bool = False
     """Stay on the CPU even if a CUDA device is there."""
     logging_steps: int = 10
@@ -156,7 +163,11 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("optim", f"one of {', '.join(OPTIMIZERS)}", OPTIMIZERS.__contains__),
     ("lr_scheduler_type", f"one of {', '.join(SCHEDULES)}", SCHEDULES.__contains__),
     ("on_divergence", f"one of {', '.join(ON_DIVERGENCE)}", ON_DIVERGENCE.__contains__),
-    ("fast_dropout evaluate_before use_cpu disable_tqdm", "True or False", lambda value: isinstance(value, bool)),
-    ("bf16 packing", "None, True or False", _none_or(lambda value: isinstance(value, bool))),
+    (
+        "fast_dropout evaluate_before gradient_checkpointing use_cpu disable_tqdm",
+        "True or False",
+        lambda value: isinstance(value, bool),
+    ),
+    ("bf16 packing torch_compile", "None, True or False", _none_or(lambda value: isinstance(value, bool))),
 )
 """Settings, what they must be, and how that is seen: every setting has its rule."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from reasoner.losses import LossSum
 from reasoner.notices import say
 from reasoner.training.engine import autocast
+from reasoner.training.parts import cut, rows_of
 
 if TYPE_CHECKING:
     from reasoner.training.trainer import Trainer
@@ -24,8 +25,6 @@ SHOWN = 10
 """Rows that a message names; the error, the report and the history have them all."""
 INCOMPLETE = (RuntimeError, ValueError, IndexError, TypeError)
 """What a model may raise when it is given one row alone."""
-PARTS = ("inputs", "targets")
-"""The fields of a batch that hold tensors by name, each with the features as its first dimension."""
 
 
 @dataclass(kw_only=True)
@@ -175,8 +174,8 @@ def _find_rows(
     """Run each row of some batches alone; write who has the fault, and where in the model, into `finding`."""
     measure = _loss if finding.what == "loss" else _gradient_norm
     batches = [_without_states(batch) for batch in batches]
-    rows = [(number, _cut(batch, positions)) for number, batch in zip(finding.batches, batches, strict=True)
-            for positions in _rows(batch)]  # fmt: skip
+    rows = [(number, cut(batch, positions)) for number, batch in zip(finding.batches, batches, strict=True)
+            for positions in rows_of(batch)]  # fmt: skip
     try:
         finding.alone = [measure(trainer, row) for _, row in rows]
     except INCOMPLETE as error:  # whatever a model cannot do with one row must not hide that the loss is NaN
@@ -231,25 +230,6 @@ def _largest(model: nn.Module) -> tuple[str, float]:
     sizes = {name: float(weight.detach().abs().max()) for name, weight in model.named_parameters() if weight.numel()}
     name = max(sizes, key=lambda name: sizes[name] if isfinite(sizes[name]) else inf)
     return name, sizes[name]
-
-
-def _rows(batch: Any) -> list[list[int]]:
-    """Return the positions in the batch that belong together, for each of its examples."""
-    rows: dict[int, list[int]] = {}
-    for position, example in enumerate(batch.group.tolist()):
-        rows.setdefault(example, []).append(position)
-    return list(rows.values())
-
-
-def _cut(batch: Any, positions: list[int]) -> Any:
-    """Return a batch of some of a batch's features, padded as they were."""
-    index = torch.tensor(positions, device=batch.group.device)
-    part = copy(batch)
-    for name in PARTS:
-        setattr(part, name, {key: tensor.index_select(0, index) for key, tensor in getattr(batch, name).items()})
-    part.group = batch.group.index_select(0, index).unique(return_inverse=True)[1]
-    part.feature_index = [batch.feature_index[position] for position in positions]
-    return part
 
 
 def _without_states(batch: Any) -> Any:

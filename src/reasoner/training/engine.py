@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 
 import numpy
@@ -32,6 +33,31 @@ def autocast(device: torch.device, bf16: bool | None) -> AbstractContextManager[
     if bf16 is None:
         bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
     return torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that the memory of the device, or of the machine, was too small."""
+    said = ("not enough memory", "can't allocate memory", "out of memory")  # PyTorch's allocators, and cuBLAS
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and any(words in str(error).lower() for words in said)
+    )
+
+
+@contextmanager
+def tensor_float_32(device: torch.device) -> Iterator[None]:
+    """On CUDA, let float32 matrices be multiplied in TF32 inside the block: 10 bits of mantissa, sums in float32.
+
+    With bfloat16 (see `autocast`) few products are float32. A precision that the program has set itself stays.
+    """
+    before = torch.get_float32_matmul_precision()
+    if device.type != "cuda" or before != "highest":
+        yield
+        return
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def seed_everything(seed: int) -> None:
@@ -62,7 +88,7 @@ def _matrix_peak(device: torch.device, bf16: bool | None, threads: int) -> float
     generator = torch.Generator(device).manual_seed(0)  # the program's own random numbers are left alone
     left, right = (torch.rand(size, size, device=device, generator=generator) for _ in range(2))
     seconds: list[float] = []
-    with autocast(device, bf16), torch.no_grad():
+    with autocast(device, bf16), tensor_float_32(device), torch.no_grad():
         left, right = left.to((left @ right).dtype), right.to((left @ right).dtype)
         while len(seconds) < 3 or sum(seconds) < PEAK_SECONDS:
             started = time.perf_counter()

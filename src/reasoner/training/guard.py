@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from reasoner.errors import CheckpointError, DivergedError
 from reasoner.losses import LossSum
 from reasoner.notices import say
-from reasoner.training.diagnosis import INCOMPLETE, PARTS, Finding, diagnose, run
+from reasoner.training.diagnosis import INCOMPLETE, Finding, diagnose, run
+from reasoner.training.parts import PARTS
 
 if TYPE_CHECKING:
     from reasoner.training.trainer import Trainer

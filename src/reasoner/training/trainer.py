@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, nullcontext
 from itertools import islice
 from typing import Any, Protocol
 
@@ -14,15 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from reasoner.errors import ConfigError
-from reasoner.losses import LossSum
+from reasoner.losses import LossSum, sum_of
 from reasoner.notices import say
 from reasoner.training.callbacks import Callback
 from reasoner.training.config import TrainingConfig
 from reasoner.training.early_stopping import EarlyStopping
-from reasoner.training.engine import autocast, choose_device, seed_everything
+from reasoner.training.engine import autocast, choose_device, seed_everything, tensor_float_32
 from reasoner.training.guard import LossWatch
+from reasoner.training.history import History
 from reasoner.training.lean import LeanStep
+from reasoner.training.micro_batches import MicroBatches
 from reasoner.training.optimizer import make_optimizer, make_schedule
+from reasoner.training.prefetch import made_ahead, pinned
 
 
 class EpochBatches(Protocol):
@@ -38,30 +40,6 @@ class EpochBatches(Protocol):
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[Any]: ...
-
-
-@dataclass
-class History:
-    """What happened, as rows, and how training ended."""
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    """Each with `step`, `epoch`, `split`; of "train" the mean `loss` since the row before and the `learning_rate`, of
-    "validation" the scores."""
-    steps: int = 0
-    """Those that were not made (see `rollbacks`) among them."""
-    seconds: float = 0.0
-    """Inside the training steps alone."""
-    tokens: int = 0
-    """Seen in training, padding not counted."""
-    positions: int = 0
-    """Seen in training, padding counted; 0 where batches do not say it."""
-    epochs: float = 0.0
-    """Passes over the data, with the part of the last one that was made."""
-    stopped_early: bool = False
-    best_step: int | None = None
-    rollbacks: list[dict[str, Any]] = field(default_factory=list)
-    """Steps whose loss or gradient was not finite, with `on_divergence="halve"`: `step`, the step whose weights were
-    taken back (`to_step`), the highest `learning_rate` from there on, and the `rows`."""
 
 
 class Trainer:
@@ -111,6 +89,7 @@ class Trainer:
         self.optimizer = make_optimizer(model, config, config.learning_rate)
         self.schedule = make_schedule(self.optimizer, config, self.total_steps)
         self._lean = LeanStep(fast_dropout=config.fast_dropout) if self.device.type == "cpu" else nullcontext()
+        self._micro_batches = MicroBatches(keep_together=getattr(batches, "keep_together", True))
         self.history = History()
         self.step, self.epoch = 0, 0
         self._losses: list[tuple[float, float]] = []  # total and count of each step since the last row of the history
@@ -129,7 +108,8 @@ class Trainer:
         seed_everything(self.config.seed)
         self._call("on_train_begin")
         try:
-            self.fit()
+            with tensor_float_32(self.device):
+                self.fit()
         finally:  # after an error or an interrupt too, the best weights so far are worth more than the last
             self._restore_best()
             self.model.eval()
@@ -154,18 +134,25 @@ class Trainer:
         """Run the steps of one epoch."""
         self.model.train()
         self.steps_per_epoch, before = self._steps_of_epoch(self.epoch), self.step
-        iterator = iter(self.batches)
-        while not self.done and (group := list(islice(iterator, self.config.gradient_accumulation_steps))):
-            started = time.perf_counter()
-            self.train_step(group)
-            self.history.seconds += time.perf_counter() - started
-            self.history.positions += sum(getattr(batch, "positions", 0) for batch in group)
-            self.history.epochs = self.epoch + (self.step - before) / self.steps_per_epoch
-            self._call("on_step_end")
-            if self.step % self.config.logging_steps == 0 or self.step == self.total_steps:
-                self.log_training()
-            if self.config.eval_steps and self.step % self.config.eval_steps == 0:
-                self.evaluate_now()
+        with closing(self.prepared_batches()) as batches:
+            while not self.done and (group := list(islice(batches, self.config.gradient_accumulation_steps))):
+                started = time.perf_counter()
+                self.train_step(group)
+                self.history.seconds += time.perf_counter() - started
+                self.history.tokens += sum(batch.tokens for batch in group)
+                self.history.positions += sum(getattr(batch, "positions", 0) for batch in group)
+                self.history.epochs = self.epoch + (self.step - before) / self.steps_per_epoch
+                self._call("on_step_end")
+                if self.step % self.config.logging_steps == 0 or self.step == self.total_steps:
+                    self.log_training()
+                if self.config.eval_steps and self.step % self.config.eval_steps == 0:
+                    self.evaluate_now()
+
+    def prepared_batches(self) -> Generator[Any]:
+        """Yield the batches of the epoch; for a CUDA device they are made ahead by a thread, in pinned memory."""
+        if self.device.type == "cuda":
+            return made_ahead(map(pinned, self.batches))
+        return (batch for batch in self.batches)
 
     def _steps_of_epoch(self, epoch: int) -> int:
         """Return how many steps an epoch takes, and set the batches to it: not each has as many batches."""
@@ -180,9 +167,14 @@ class Trainer:
         """
         if not self.model.training:  # since the last step, an evaluation or a callback turned dropout off
             self.model.train()
-        self.optimizer.zero_grad(set_to_none=True)
         buffers = [buffer.clone() for buffer in self.model.buffers()]  # a batch norm's move before the loss is known
-        losses = [self.backward(batch.to(self.device)) for batch in group]
+
+        def forget() -> None:
+            self.optimizer.zero_grad(set_to_none=True)
+            _put(buffers, self.model.buffers())
+
+        forget()
+        losses = self._micro_batches.run(group, lambda batch: self.backward(batch.to(self.device)), forget)
         counted = self._counted + sum_of([loss.count for loss in losses])
         factor = self._share(counted)
         norm = torch.nn.utils.get_total_norm(self._gradients()) * factor
@@ -207,10 +199,9 @@ class Trainer:
             with autocast(self.device, self.config.bf16):
                 outputs = self.model(batch)
                 loss: LossSum = self.model.loss(outputs, batch)  # type: ignore[operator]
-            for on_batch in self._on_batch:
+            for on_batch in self._micro_batches.once(self._on_batch):
                 on_batch(self, batch, outputs)
             loss.total.backward()  # type: ignore[no-untyped-call]
-        self.history.tokens += batch.tokens
         total = loss.total.detach()
         return LossSum(total, loss.count.detach().to(total))  # a head may count in integers
 
@@ -264,7 +255,9 @@ class Trainer:
             return
         self._evaluated_at = self.step
         self.model.eval()
+        started = time.perf_counter()
         metrics = self.evaluate()
+        self.history.evaluation_seconds.append(time.perf_counter() - started)
         if self.stopping.metric not in metrics:
             raise ConfigError(f"The evaluation gave no '{self.stopping.metric}', only {', '.join(metrics)}.")
         score, loss = metrics[self.stopping.metric], metrics.get("loss", 0.0)
@@ -297,11 +290,6 @@ class Trainer:
     def _call(self, stage: str, *arguments: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, stage)(self, *arguments)
-
-
-def sum_of(tensors: Sequence[Tensor]) -> Tensor:
-    """Return the sum of scalars of one device."""
-    return tensors[0] if len(tensors) == 1 else torch.stack(list(tensors)).sum()
 
 
 def _read(losses: Sequence[LossSum], norm: Tensor) -> tuple[list[float], list[float], float]:

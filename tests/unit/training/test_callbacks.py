@@ -8,11 +8,15 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
 import tqdm.auto
 from torch import nn
 
 from reasoner.training.callbacks import Callback, HistoryFile, Progress
+from reasoner.training.config import TrainingConfig
 from reasoner.training.early_stopping import EarlyStopping
+from reasoner.training.forecast import Forecast
+from reasoner.training.history import History
 
 ROWS = [
     {"step": 5, "epoch": 0.5, "split": "train", "loss": 0.75, "learning_rate": 1e-4},
@@ -22,8 +26,12 @@ ROWS = [
 
 @pytest.fixture
 def trainer():
-    history = SimpleNamespace(tokens=6000, seconds=2.0)
-    return SimpleNamespace(total_steps=20, stopping=EarlyStopping("f1", True), history=history, model=nn.Linear(10, 5))
+    history = History(tokens=6000, seconds=0.0)
+    config = TrainingConfig(eval_steps=10)
+    return SimpleNamespace(
+        total_steps=20, step=0, steps_per_epoch=10, stopping=EarlyStopping("f1", True), history=history, model=nn.Linear(10, 5),
+        config=config, evaluate=dict, device=torch.device("cpu"),
+    )  # fmt: skip
 
 
 def lines(path):
@@ -74,9 +82,16 @@ def bars(monkeypatch):
     return made
 
 
+@pytest.fixture(autouse=True)
+def memory(monkeypatch):
+    monkeypatch.setattr("reasoner.training.callbacks.peak_memory_mib", lambda device: 1234.4)
+
+
 def follow(progress, trainer):
     progress.on_train_begin(trainer)
     for _ in range(10):
+        trainer.step += 1
+        trainer.history.seconds += 0.2
         progress.on_step_end(trainer)
     for row in ROWS:
         progress.on_log(trainer, row)
@@ -88,14 +103,15 @@ def test_the_bar_shows_loss_and_score(trainer, bars, capsys):
     (bar,) = bars
     assert bar.settings["disable"] is None  # tqdm then shows it where there is a terminal
     assert (bar.n, bar.total) == (10, 20)
-    assert bar.postfix == "loss=0.7500, tokens/s=3,000, validation loss=0.2500, validation f1=0.5000"
+    shown = "left=0:02, loss=0.7500, tokens/s=3,000, memory=1,234 MiB, validation loss=0.2500, validation f1=0.5000"
+    assert bar.postfix == shown
     progress.on_train_end(trainer)
     assert bar.disable  # closed
     assert "training" in capsys.readouterr().err
 
 
 def test_the_bar_shows_the_share_of_the_peak(trainer, bars):
-    follow(Progress(peak=2.0e6), trainer)
+    follow(Progress(forecast=Forecast(peak=2.0e6)), trainer)
     assert "tokens/s=3,000 (45% of peak)" in bars[0].postfix  # 6 x 50 weights x 3000 tokens a second, of 2 million
 
 
@@ -103,8 +119,11 @@ def test_where_no_bar_is_shown_each_evaluation_is_a_line(trainer, caplog, capsys
     caplog.set_level(logging.INFO, logger="reasoner")
     assert not sys.stderr.isatty()
     follow(Progress(), trainer)
-    shown = "loss 0.7500, tokens/s 3,000, validation loss 0.2500, validation f1 0.5000"
-    assert caplog.messages == [f"step 10 of 20 (epoch 1.00): {shown}"]
+    assert caplog.messages == [
+        "step 5 of 20: 0:03 left, with 2 evaluations; 6,000 tokens/s; 1,234 MiB of memory",
+        "step 10 of 20 (epoch 1.00): left 0:02, loss 0.7500, tokens/s 3,000, memory 1,234 MiB, "
+        "validation loss 0.2500, validation f1 0.5000",
+    ]
     assert capsys.readouterr().err == ""
 
 
