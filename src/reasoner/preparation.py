@@ -206,7 +206,9 @@ def _compute_again(network: Any) -> None:
     if not network.supports_gradient_checkpointing:
         raise ConfigError(f"{type(network).__name__} has no gradient_checkpointing. Leave it out, and give a smaller "
                           "per_device_train_batch_size with more gradient_accumulation_steps.")  # fmt: skip
-    network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    # transformers is about to change the name
+    enable = getattr(network, "activation_checkpointing_enable", None) or network.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
 
 
 def prepared(

@@ -468,14 +468,16 @@ def test_weights_that_are_no_numbers(look: Any, nli: Any, tiny: Path, tmp_path: 
     assert "checkpoint's weights" in finding.remedy
 
 
-def test_a_batch_that_does_not_fit(look: Any, nli: Any, monkeypatch: Any) -> None:
+@pytest.mark.parametrize("rows", [16, 1])
+def test_a_batch_that_does_not_fit(look: Any, nli: Any, monkeypatch: Any, rows: int) -> None:
     def full(*arguments: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 TiB")
 
     monkeypatch.setattr("reasoner.model.TaskModel.loss", full)
-    report = look(nli, "nli", run_model=True)
-    finding = only(report, "out_of_memory", "error")
-    assert "per_device_train_batch_size" in finding.remedy and len(finding.places) == 16
+    report = look(nli, "nli", run_model=True, per_device_train_batch_size=rows)
+    finding = only(report, "out_of_memory", "warning" if rows > 1 else "error")
+    assert ("run such batches in parts" in finding.remedy) is (rows > 1)
+    assert "gradient_checkpointing" in finding.remedy and len(finding.places) == rows
 
 
 # --- the order of an NLI head's labels ------------------------------------------------------------------------------

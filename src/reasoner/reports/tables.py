@@ -133,8 +133,7 @@ def training_facts(run: Run) -> Facts:
     if "seconds" in train:
         facts.append(("time", _time(train)))
     if "tokens_per_second" in train:
-        threads = f", {train['threads']} CPU threads" if "threads" in train else ""
-        facts.append(("speed", f"{train['tokens_per_second']:,.0f} tokens/s{threads}"))
+        facts.append(("speed", f"{train['tokens_per_second']:,.0f} tokens/s{_threads(train)}"))
     if "peak_share" in train:
         peak = train["peak_operations_per_second"]
         facts.append(("share of peak", f"{train['peak_share']:.0%} of a matrix product's {peak / 1e9:,.0f} GFLOP/s"))
@@ -279,6 +278,11 @@ def _time(train: Mapping[str, Any]) -> str:
     text, number = f"{duration(train['seconds'])} in training steps", train.get("evaluations", 0)
     plural = "s" if number != 1 else ""
     return f"{text}, {duration(train['evaluation_seconds'])} in {number} evaluation{plural}" if number else text
+
+
+def _threads(train: Mapping[str, Any]) -> str:
+    number = train.get("threads")
+    return "" if number is None else f" on {number} CPU thread{'s' if number != 1 else ''}"
 
 
 def _padding(train: Mapping[str, Any]) -> str:

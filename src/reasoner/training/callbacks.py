@@ -81,14 +81,13 @@ class Progress(Callback):
         """Move the bar, and say the forecast once it can be made."""
         self.forecast.note_step(trainer)
         if self.forecast.ready:
-            self.shown["left"] = self._left(trainer)
             if not self.said and self.bar.disable and trainer.step < trainer.total_steps:
                 number = evaluations_left(trainer)
-                tell(f"step {trainer.step} of {trainer.total_steps}: {self._left(trainer)} left, with "
-                     f"{number} evaluation{'s' if number != 1 else ''}; {self.forecast.speed(trainer)} tokens/s"
-                     + "".join(f"; {memory} of memory" for memory in _memory(trainer)))  # fmt: skip
+                tell(f"step {trainer.step} of {trainer.total_steps}: {self.forecast.left(trainer)} left, with "
+                     f"{number} evaluation{'s' if number != 1 else ''}; tokens/s {self.forecast.speed(trainer)}"
+                     + "".join(f"; memory {memory}" for memory in _memory(trainer)))  # fmt: skip
             self.said = True
-        self.bar.set_postfix(self.shown, refresh=False)
+        self._show(trainer)
         self.bar.update()
 
     def on_log(self, trainer: Trainer, row: dict[str, Any]) -> None:
@@ -101,6 +100,7 @@ class Progress(Callback):
         if row["split"] == "train":
             self.shown["tokens/s"] = self.forecast.speed(trainer)
             self.shown.update(("memory", memory) for memory in _memory(trainer))
+        self._show(trainer)
         if row["split"] == "validation" and self.bar.disable:
             scores = ", ".join(f"{name} {value}" for name, value in self.shown.items())
             tell(f"step {row['step']} of {trainer.total_steps} (epoch {row['epoch']:.2f}): {scores}")
@@ -109,11 +109,10 @@ class Progress(Callback):
         """Close the bar."""
         self.bar.close()
 
-    def _left(self, trainer: Trainer) -> str:
-        """Return the time left as `4:05`, or `1:02:03`."""
-        minutes, seconds = divmod(round(self.forecast.seconds_left(trainer)), 60)
-        hours, minutes = divmod(minutes, 60)
-        return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+    def _show(self, trainer: Trainer) -> None:
+        if self.forecast.ready:
+            self.shown["left"] = self.forecast.left(trainer)
+        self.bar.set_postfix(self.shown, refresh=False)
 
 
 def _memory(trainer: Trainer) -> list[str]:

@@ -65,6 +65,12 @@ class Forecast:
         an_evaluation = done[-1] if done else self.evaluation_tokens / 3 / max(self.tokens_per_second(trainer), 1e-9)
         return a_step * (trainer.total_steps - trainer.step) + an_evaluation * evaluations_left(trainer)
 
+    def left(self, trainer: Trainer) -> str:
+        """Return the same as `4:05`, or `1:02:03`."""
+        minutes, seconds = divmod(round(self.seconds_left(trainer)), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
     def tokens_per_second(self, trainer: Trainer) -> float:
         """Return the mean speed of all steps so far."""
         return trainer.history.tokens / max(trainer.history.seconds, 1e-9)

@@ -29,8 +29,8 @@ def trainer():
     history = History(tokens=6000, seconds=0.0)
     config = TrainingConfig(eval_steps=10)
     return SimpleNamespace(
-        total_steps=20, step=0, steps_per_epoch=10, stopping=EarlyStopping("f1", True), history=history, model=nn.Linear(10, 5),
-        config=config, evaluate=dict, device=torch.device("cpu"),
+        total_steps=20, step=0, steps_per_epoch=10, stopping=EarlyStopping("f1", True), history=history,
+        model=nn.Linear(10, 5), config=config, evaluate=dict, device=torch.device("cpu"),
     )  # fmt: skip
 
 
@@ -120,7 +120,7 @@ def test_where_no_bar_is_shown_each_evaluation_is_a_line(trainer, caplog, capsys
     assert not sys.stderr.isatty()
     follow(Progress(), trainer)
     assert caplog.messages == [
-        "step 5 of 20: 0:03 left, with 2 evaluations; 6,000 tokens/s; 1,234 MiB of memory",
+        "step 5 of 20: 0:03 left, with 2 evaluations; tokens/s 6,000; memory 1,234 MiB",
         "step 10 of 20 (epoch 1.00): left 0:02, loss 0.7500, tokens/s 3,000, memory 1,234 MiB, "
         "validation loss 0.2500, validation f1 0.5000",
     ]

@@ -148,8 +148,8 @@ def test_weights_are_those_of_a_run_without(prepare):
     Trainer(predictor.model, batches, config=config, callbacks=[compiler]).train()
     Trainer(plain, batches, config=config).train()
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
-    for (name, ours), theirs, before in zip(
-        predictor.model.named_parameters(), plain.parameters(), start.parameters(), strict=True
-    ):
-        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5, msg=name)
-    assert float((ours - before).detach().abs().max()) > 1e-4
+    moved = 0.0
+    for ours, theirs, before in zip(predictor.model.parameters(), plain.parameters(), start.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+        moved = max(moved, float((ours - before).detach().abs().max()))
+    assert moved > 1e-4

@@ -10,7 +10,15 @@ import pytest
 import torch
 
 from reasoner.training import engine
-from reasoner.training.engine import autocast, choose_device, matrix_peak, seed_everything, training_operations
+from reasoner.training.engine import (
+    autocast,
+    choose_device,
+    is_out_of_memory,
+    matrix_peak,
+    seed_everything,
+    tensor_float_32,
+    training_operations,
+)
 
 CPU = torch.device("cpu")
 
@@ -103,3 +111,53 @@ def test_operations_of_the_tiny_bert_are_those_that_the_profiler_counts(prepare)
     counted = counter.get_flop_counts()["Global"]
     products = sum(number for name, number in counted.items() if name in (torch.ops.aten.mm, torch.ops.aten.addmm))
     assert products == pytest.approx(training_operations(model) * batch.positions, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_one"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (MemoryError(), True),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory"),
+            True,
+        ),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 4000 bytes."), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("shape '[2]' is invalid for input of size 3"), False),
+        (ValueError("not enough memory"), False),
+    ],
+)
+def test_which_errors_say_that_the_memory_is_too_small(error, is_one):
+    assert is_out_of_memory(error) is is_one
+
+
+def test_the_error_of_this_machine_is_known():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
+
+
+def test_tf32_is_on_inside_the_block_only():
+    cuda = torch.device("cuda")
+    for device, inside in ((CPU, "highest"), (cuda, "high")):
+        with pytest.raises(ZeroDivisionError), tensor_float_32(device):
+            assert torch.get_float32_matmul_precision() == inside
+            _ = 1 / 0
+        assert torch.get_float32_matmul_precision() == "highest"
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with tensor_float_32(cuda):
+            assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_tf32_is_less_precise():
+    device = torch.device("cuda")
+    left, right = (torch.rand(512, 512, device=device) for _ in range(2))
+    exact = (left.double() @ right.double()).float()
+    with tensor_float_32(device):
+        fast = left @ right
+    assert (fast - exact).abs().max() > 4 * (left @ right - exact).abs().max()

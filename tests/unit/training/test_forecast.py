@@ -22,8 +22,8 @@ CPU = torch.device("cpu")
 
 
 def training(**changes):
-    state = {"step": 0, "total_steps": 100, "steps_per_epoch": 25, "evaluate": dict, "history": History(), "device": CPU,
-             "config": TrainingConfig(num_train_epochs=4), "model": nn.Linear(10, 5)}  # fmt: skip
+    state = {"step": 0, "total_steps": 100, "steps_per_epoch": 25, "evaluate": dict, "history": History(),
+             "device": CPU, "config": TrainingConfig(num_train_epochs=4), "model": nn.Linear(10, 5)}  # fmt: skip
     return SimpleNamespace(**{**state, **changes})
 
 
@@ -51,6 +51,13 @@ def test_an_evaluation_is_estimated_until_one_was_timed():
     assert forecast.seconds_left(trainer) == pytest.approx(95 + 4 * 3000 / 3 / 100)
     trainer.history.evaluation_seconds += [99.0, 7.0]  # the first may fill a cache
     assert forecast.seconds_left(trainer) == pytest.approx(95 + 2 * 7.0)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.01, "0:01"), (0.65, "1:02"), (38.0, "1:00:10")])
+def test_it_is_written_as_a_clock_would(seconds, text):
+    forecast, trainer = Forecast(), training(evaluate=None)
+    made(forecast, trainer, [seconds] * 5)
+    assert forecast.left(trainer) == text
 
 
 def test_before_any_step_there_is_nothing_to_say():

@@ -132,7 +132,7 @@ def test_choices_of_a_question_stay_together(prepare):
         for position, index in enumerate(batch.feature_index):
             example = batches.example_of[index]
             assert sum(batches.example_of[other] == example for other in batch.feature_index) == choices[example]
-            assert int(batch.group[position]) < len(set(batches.example_of[i] for i in batch.feature_index))
+            assert int(batch.group[position]) < len({batches.example_of[i] for i in batch.feature_index})
 
 
 def test_windows_of_a_text_may_be_parted(prepare):
