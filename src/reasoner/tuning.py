@@ -182,7 +182,7 @@ def _callbacks(
     if encoded["train"].states is None:
         own.append(Compiler(predictor.model.network, config.torch_compile))
     elif config.torch_compile:
-        say("torch_compile: the network is not compiled, since most of it does not run (its states are kept).")
+        say("torch_compile: the network is not compiled, since what its frozen layers give is kept.")
     if folder is not None:
         own += [HistoryFile(folder / "history.jsonl"), _KeepBest(folder, predictor, run)]
     return own

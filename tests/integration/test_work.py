@@ -134,6 +134,30 @@ def test_a_step_reads_numbers_from_the_device_once(lively_bert: Path, work: Work
         assert theirs <= {"transformers.masking_utils"} and reads["transformers.masking_utils"] <= accumulation
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_halves_and_checkpoints_read_no_more_from_the_device(lively_bert: Path, work: Work, again: bool) -> None:
+    """What is cut into halves is still on the CPU; the losses of the halves are added on the device."""
+    forward = TaskModel.forward
+
+    def small_memory(self: TaskModel, batch: Any) -> Any:
+        if self.training and len(batch.feature_index) > 4:
+            raise torch.OutOfMemoryError
+        return forward(self, batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TaskModel, "forward", small_memory)
+        settings = {**RUN, "gradient_checkpointing": again}
+        reasoner.fine_tune(lively_bert, PACKS["nli"](**SIZES), task="nli", check=False, **settings)
+    assert work.forwards[True] == 2 * 2 * ceil(SIZES["train"] / 8) and work.steps == len(work.reads)
+    for reads in work.reads:
+        ours = {module: number for module, number in reads.items() if module.startswith("reasoner.")}
+        assert ours.pop("reasoner.training.trainer") == 1
+        assert ours.keys() <= {
+            "reasoner.training.parts",
+            "reasoner.training.micro_batches",
+        }  # before `batch.to(device)`
+
+
 @pytest.mark.parametrize("accumulation", [1, 3])
 def test_steps_and_forward_passes(lively_bert: Path, work: Work, accumulation: int) -> None:
     settings = {**RUN, "gradient_accumulation_steps": accumulation}

@@ -82,8 +82,8 @@ class TrainingConfig:
     a third more time, the same gradient."""
     torch_compile: bool | None = None
     """Compile the network (`torch.compile`). None: on CUDA, if more than ten minutes of steps are left after the first
-    ones, and for good only if it turns out faster, which is said. True: from the first step. Not with kept states of a
-    frozen backbone."""
+    ones, and for good only if it turns out faster, which is said. True: from the first step; on the CPU
+    `fast_dropout` is then off. Not where what frozen layers give is kept."""
     use_cpu: bool = False
     """Stay on the CPU even if a CUDA device is there."""
     logging_steps: int = 10

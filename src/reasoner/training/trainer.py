@@ -88,7 +88,8 @@ class Trainer:
         self.steps_per_epoch = self._steps_of_epoch(0)  # from then on that of the epoch that runs
         self.optimizer = make_optimizer(model, config, config.learning_rate)
         self.schedule = make_schedule(self.optimizer, config, self.total_steps)
-        self._lean = LeanStep(fast_dropout=config.fast_dropout) if self.device.type == "cpu" else nullcontext()
+        lean = self.device.type == "cpu" and not config.torch_compile  # what it replaces cannot be compiled
+        self._lean = LeanStep(fast_dropout=config.fast_dropout) if lean else nullcontext()
         self._micro_batches = MicroBatches(keep_together=getattr(batches, "keep_together", True))
         self.history = History()
         self.step, self.epoch = 0, 0
