@@ -148,7 +148,9 @@ def test_halves_and_checkpoints_read_no_more_from_the_device(lively_bert: Path, 
         patch.setattr(TaskModel, "forward", small_memory)
         settings = {**RUN, "gradient_checkpointing": again}
         reasoner.fine_tune(lively_bert, PACKS["nli"](**SIZES), task="nli", check=False, **settings)
-    assert work.forwards[True] == 2 * 2 * ceil(SIZES["train"] / 8) and work.steps == len(work.reads)
+    batches = 2 * ceil(SIZES["train"] / 8)
+    assert 2 * batches <= work.forwards[True] <= 4 * batches  # longer ones are cut into quarters
+    assert work.steps == len(work.reads) == batches
     for reads in work.reads:
         ours = {module: number for module, number in reads.items() if module.startswith("reasoner.")}
         assert ours.pop("reasoner.training.trainer") == 1
