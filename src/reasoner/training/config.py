@@ -78,8 +78,8 @@ class TrainingConfig:
     """Run batches with much padding without it: the same outputs and gradients for less work. None: where the
     architecture allows it; True: likewise, and say it if not; False: never."""
     gradient_checkpointing: bool = False
-    """Keep no activations inside the network's layers for the backward pass, but compute them again: the same gradient,
-    less memory, more time (MiniLM, 16 rows of 256 tokens, CPU: 1.2 GiB for a step instead of 2.1, a quarter more time)."""
+    """Keep no activations inside the network's layers for the backward pass, but compute them again: the same gradient
+    with less memory and more time (MiniLM, 16 rows of 256 tokens, CPU: 1.2 GiB a step, not 2.1, and 1.25 the time)."""
     torch_compile: bool | None = None
     """Compile the network (`torch.compile`). None: on CUDA, if more than ten minutes of steps are left after the first
     ones, and for good only if it turns out faster, which is said. True: from the first step; on the CPU

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from itertools import islice
 from typing import Any, Protocol
 
@@ -88,8 +88,7 @@ class Trainer:
         self.steps_per_epoch = self._steps_of_epoch(0)  # from then on that of the epoch that runs
         self.optimizer = make_optimizer(model, config, config.learning_rate)
         self.schedule = make_schedule(self.optimizer, config, self.total_steps)
-        lean = self.device.type == "cpu" and not config.torch_compile  # what it replaces cannot be compiled
-        self._lean = LeanStep(fast_dropout=config.fast_dropout) if lean else nullcontext()
+        self._lean = _lean_step(self.device, config)
         self._micro_batches = MicroBatches(keep_together=getattr(batches, "keep_together", True))
         self.history = History()
         self.step, self.epoch = 0, 0
@@ -306,6 +305,12 @@ def _read(losses: Sequence[LossSum], norm: Tensor) -> tuple[list[float], list[fl
 def _put(values: Iterable[Tensor], into: Iterable[Tensor]) -> None:
     for tensor, value in zip(into, values, strict=True):
         tensor.copy_(value)
+
+
+def _lean_step(device: torch.device, config: TrainingConfig) -> AbstractContextManager[object]:
+    if device.type != "cpu" or config.torch_compile:  # what it replaces cannot be compiled
+        return nullcontext()
+    return LeanStep(fast_dropout=config.fast_dropout)
 
 
 def _overrides_on_batch(callback: Callback) -> bool:
