@@ -18,8 +18,10 @@ from reasoner.data.batching import Batches
 from reasoner.data.features import Batch
 from reasoner.evaluation import Encoded
 from reasoner.inference import Predictor
+from reasoner.model import TaskModel
 from reasoner.training.config import TrainingConfig
 from reasoner.training.engine import autocast, is_out_of_memory
+from reasoner.training.parts import parts_for_cache, pays_to_cut
 
 FLOAT = 4
 """Bytes of a float32."""
@@ -104,7 +106,20 @@ def _two_batches(predictor: Predictor, data: Encoded, config: TrainingConfig) ->
 
 
 def _run(predictor: Predictor, batch: Batch, config: TrainingConfig) -> Pass:
-    model, batch = predictor.model, batch.to(predictor.device)
+    """Run a batch as training does, in parts where it would."""
+    model, device = predictor.model, predictor.device
+    parts = [batch]
+    if pays_to_cut(model, device):
+        parts = parts_for_cache(batch, keep_together=predictor.task.keep_together)
+    passes = [_run_part(model, part.to(device), config) for part in parts]
+    gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
+    forward, seconds, losses, kept = zip(*passes, strict=True)
+    norm = float(torch.nn.utils.get_total_norm(gradients))
+    return Pass(sum(forward), sum(seconds), sum(losses), norm, max(kept))
+
+
+def _run_part(model: TaskModel, batch: Batch, config: TrainingConfig) -> tuple[float, float, float, int]:
+    """Return seconds forward and in all, the loss, and the bytes that were kept for the backward pass."""
     weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
     kept: dict[int, int] = {}
 
@@ -115,14 +130,15 @@ def _run(predictor: Predictor, batch: Batch, config: TrainingConfig) -> Pass:
         return tensor.detach()  # itself, it would hold on to its own graph
 
     started = time.perf_counter()
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), autocast(predictor.device, config.bf16):
+    with (
+        torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
+        autocast(batch.group.device, config.bf16),
+    ):
         loss = model.loss(model(batch), batch)
     total = float(loss.total.detach())  # a CUDA device finishes only here
     forward = time.perf_counter() - started
     loss.total.backward()  # type: ignore[no-untyped-call]
-    gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
-    norm = float(torch.nn.utils.get_total_norm(gradients))
-    return Pass(forward, time.perf_counter() - started, total, norm, sum(kept.values()))
+    return forward, time.perf_counter() - started, total, sum(kept.values())
 
 
 @contextmanager

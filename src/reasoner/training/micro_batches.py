@@ -12,7 +12,7 @@ from reasoner.errors import NotEnoughMemoryError
 from reasoner.losses import LossSum, sum_of
 from reasoner.notices import say
 from reasoner.training.engine import is_out_of_memory
-from reasoner.training.parts import can_cut, cut, rows_of
+from reasoner.training.parts import can_cut, cut, parts_for_cache, rows_of
 
 
 class MicroBatches:
@@ -24,10 +24,11 @@ class MicroBatches:
 
     Args:
         keep_together: never part the features of one example.
+        for_cache: also run in parts what is slow in one piece on a CPU; see `parts_for_cache`.
     """
 
-    def __init__(self, *, keep_together: bool = True) -> None:
-        self.keep_together = keep_together
+    def __init__(self, *, keep_together: bool = True, for_cache: bool = False) -> None:
+        self.keep_together, self.for_cache = keep_together, for_cache
         self.largest: float = inf
         """Positions (rows x length) of a batch that is run whole."""
         self._running: Any = None  # the part that is run
@@ -71,7 +72,7 @@ class MicroBatches:
         """Return the losses, or None if the memory was too small. The error goes, and with it what its frames hold."""
         self._begun = 0
         try:
-            return [_sum([self._run(part, backward) for part in self._parts(batch)]) for batch in group]
+            return [_sum([self._run(part, backward) for part in self._parts_of(batch)]) for batch in group]
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -81,16 +82,18 @@ class MicroBatches:
         self._running, self._begun = part, self._begun + len(getattr(part, "feature_index", " "))
         return backward(part)
 
+    def _parts_of(self, batch: Any) -> Iterator[Any]:
+        pieces = parts_for_cache(batch, keep_together=self.keep_together) if self.for_cache else [batch]
+        for piece in pieces:
+            yield from self._parts(piece)
+
     def _parts(self, batch: Any) -> Iterator[Any]:
         halves = self._halves(batch) if getattr(batch, "positions", 0) > self.largest else None
         if halves is None:
             yield batch
         else:
             for half in halves:
-                part = cut(batch, half)
-                if "attention_mask" in part.inputs:
-                    part.tokens = int(part.inputs["attention_mask"].sum())
-                yield from self._parts(part)
+                yield from self._parts(cut(batch, half))
 
     def _halves(self, batch: Any) -> tuple[list[int], list[int]] | None:
         """Return the features of both halves; None if there is nothing to halve."""

@@ -1,14 +1,22 @@
-"""How is a batch cut into parts?"""
+"""How is a batch cut into parts, and when does it pay on the CPU?"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
+from itertools import pairwise
+from math import ceil
 from typing import Any
 
 import torch
+from torch import nn
 
 PARTS = ("inputs", "targets")
 """The fields of a batch that hold tensors by name, each with the features as its first dimension."""
+
+CACHED = 600_000
+"""Rows x length x length of a batch from which on its attention outgrows the caches of a CPU. MiniLM, forward and
+backward pass, one thread: 16 x 384 tokens take 8.7 s whole and 6.4 s in four parts; 16 x 180 take 2.6 s either way."""
 
 
 def can_cut(batch: Any) -> bool:
@@ -17,6 +25,31 @@ def can_cut(batch: Any) -> bool:
         return False
     tensors = [tensor for name in PARTS for tensor in getattr(batch, name).values()]
     return all(len(tensor) == len(batch.feature_index) for tensor in (*tensors, batch.group))
+
+
+def pays_to_cut(model: nn.Module, device: torch.device) -> bool:
+    """Return whether `parts_for_cache` is faster there, and the same: not where the model normalises over rows."""
+    over_rows = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+    return device.type == "cpu" and not over_rows
+
+
+def parts_for_cache(batch: Any, *, keep_together: bool) -> list[Any]:
+    """Return the batch in parts whose attention fits into the caches of a CPU, as far as its rows allow.
+
+    Args:
+        batch: with the fields of `data.features.Batch`; any other is returned whole.
+        keep_together: never part the features of one example.
+    """
+    if not can_cut(batch):
+        return [batch]
+    features, length = batch.inputs["input_ids"].shape
+    wanted = ceil(features * length**2 / CACHED)
+    rows = rows_of(batch) if keep_together else [[position] for position in range(features)]
+    parts = min(wanted, len(rows))
+    if parts == 1:
+        return [batch]
+    ends = [len(rows) * number // parts for number in range(parts + 1)]
+    return [cut(batch, _joined(rows[start:end])) for start, end in pairwise(ends)]
 
 
 def rows_of(batch: Any) -> list[list[int]]:
@@ -35,4 +68,10 @@ def cut(batch: Any, positions: list[int]) -> Any:
         setattr(part, name, {key: tensor.index_select(0, index) for key, tensor in getattr(batch, name).items()})
     part.group = batch.group.index_select(0, index).unique(return_inverse=True)[1]
     part.feature_index = [batch.feature_index[position] for position in positions]
+    if "attention_mask" in part.inputs:
+        part.tokens = int(part.inputs["attention_mask"].sum())
     return part
+
+
+def _joined(rows: Sequence[Sequence[int]]) -> list[int]:
+    return [position for row in rows for position in row]

@@ -24,6 +24,7 @@ from reasoner.training.history import History
 from reasoner.training.lean import LeanStep
 from reasoner.training.micro_batches import MicroBatches
 from reasoner.training.optimizer import make_optimizer, make_schedule
+from reasoner.training.parts import pays_to_cut
 from reasoner.training.prefetch import made_ahead, pinned
 
 
@@ -89,15 +90,15 @@ class Trainer:
         self.optimizer = make_optimizer(model, config, config.learning_rate)
         self.schedule = make_schedule(self.optimizer, config, self.total_steps)
         self._lean = _lean_step(self.device, config)
-        self._micro_batches = MicroBatches(keep_together=getattr(batches, "keep_together", True))
+        together, for_cache = getattr(batches, "keep_together", True), pays_to_cut(model, self.device)
+        self._micro_batches = MicroBatches(keep_together=together, for_cache=for_cache)
         self.history = History()
         self.step, self.epoch = 0, 0
         self._losses: list[tuple[float, float]] = []  # total and count of each step since the last row of the history
         self._counted: Tensor | float = 0.0  # labels in all steps that were made, and how many these are
         self._steps_counted = 0
-        self._learning_rate = 0.0
         self._best: list[Tensor] | None = None
-        self._evaluated_at = -1
+        self._learning_rate, self._evaluated_at = 0.0, -1
 
     def train(self) -> History:
         """Train to the end, or until patience runs out, and leave the best weights in the model.

@@ -15,7 +15,7 @@ from reasoner.tasks.multiple_choice import MultipleChoice
 from reasoner.tasks.ner import NER
 from reasoner.tasks.nli import NLI
 from reasoner.tasks.qa import QuestionAnswering
-from reasoner.training import row_gradients
+from reasoner.training import parts, row_gradients
 from reasoner.training.callbacks import Callback
 from reasoner.training.config import TrainingConfig
 from reasoner.training.guard import LossWatch
@@ -106,6 +106,34 @@ def test_weights_are_those_of_a_run_that_fits(prepare, monkeypatch, name, accumu
     assert ours_losses == pytest.approx(losses, rel=1e-5)
     assert sum("did not fit into the memory" in sentence for sentence in said) >= 1
     assert max(sizes) > room  # or nothing was tried
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_on_the_cpu_a_batch_whose_attention_is_large_runs_in_parts(prepare, monkeypatch, name):
+    predictor, data = prepare(TASKS[name], dropout=0.0, sharp=True)
+    whole, plain, seer, sizes = deepcopy(predictor), Seer(), Seer(), []
+    trained(whole, data, callbacks=[plain], learning_rate=0.05)
+    monkeypatch.setattr(parts, "CACHED", 2_000)
+    forward = predictor.model.forward
+    predictor.model.forward = lambda batch: sizes.append(batch.inputs["input_ids"].shape) or forward(batch)
+    with collect() as said:
+        trained(predictor, data, callbacks=[seer], learning_rate=0.05)
+    assert len(sizes) > 2 * len(plain.steps) and not said
+    if name != "multiple_choice":  # its choices stay together
+        assert all(rows == 1 or rows * length**2 <= 1.5 * 2_000 for rows, length in sizes)
+    assert [sorted(step) for step in seer.steps] == [
+        sorted(step) for step in plain.steps
+    ] and seer.tokens == plain.tokens
+    for name_, weight in weights_of(predictor.model).items():
+        torch.testing.assert_close(weight, dict(whole.model.named_parameters())[name_], rtol=1e-5, atol=1e-5)
+
+
+def test_where_rows_are_normalised_together_a_batch_is_not_cut_for_speed(prepare):
+    predictor, _ = prepare(NLI())
+    cpu = torch.device("cpu")
+    assert parts.pays_to_cut(predictor.model, cpu) and not parts.pays_to_cut(predictor.model, torch.device("cuda"))
+    predictor.model.head.normal = nn.BatchNorm1d(4)
+    assert not parts.pays_to_cut(predictor.model, cpu)
 
 
 def test_the_size_that_was_found_is_kept_and_said(prepare):

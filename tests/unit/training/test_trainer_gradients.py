@@ -182,7 +182,7 @@ def summed(logits, labels):
 def test_a_whole_run_is_that_of_a_loop_by_hand(prepare, name, cosine, dtype, tolerance):
     """With dropout, shuffling, accumulation with a rest, warm-up, decay and clipping: weight for weight."""
     task = NER() if name == "ner" else Classification()
-    predictor, data = prepare(task, dropout=0.1)
+    predictor, data = prepare(task, dropout=0.1, packing=False)
     model = predictor.model.to(dtype)
     network = deepcopy(model.network)
     made = InFloat64(predictor.batches(data, batch_size=5, shuffle=True, seed=3))
@@ -192,7 +192,7 @@ def test_a_whole_run_is_that_of_a_loop_by_hand(prepare, name, cosine, dtype, tol
     config = TrainingConfig(
         use_cpu=True, bf16=False, seed=3, learning_rate=2e-3, gradient_accumulation_steps=3, max_steps=7,
         weight_decay=0.1, adam_beta2=0.98, adam_epsilon=1e-7, warmup_steps=2, max_grad_norm=0.5,
-        lr_scheduler_type="cosine" if cosine else "linear", fast_dropout=False, packing=False,
+        lr_scheduler_type="cosine" if cosine else "linear", fast_dropout=False,
     )  # fmt: skip
     history = Trainer(model, made, config=config).train()
     assert history.steps == 7
