@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
 from reasoner.data.batching import Batches
 from reasoner.data.features import Batch, Feature
-from reasoner.data.states import States
+from reasoner.data.states import PartOfStates, States
 from reasoner.heads.base import Outputs
 from reasoner.losses import LossSum
 from reasoner.model import TaskModel
 from reasoner.tasks.base import Task
 from reasoner.training.engine import autocast
+
+PART = 1_000
+"""How many examples evaluation and prediction work on at a time. Only predictions outlive a part, so that memory does
+not grow with the data; and inside a part sequences are in order of length, so that little is padding."""
+
+ItemT = TypeVar("ItemT")
 
 
 class Encoded(NamedTuple):
@@ -23,8 +30,17 @@ class Encoded(NamedTuple):
 
     examples: Sequence[Any]
     features: list[list[Feature]]
-    states: States | None = None
+    states: States | PartOfStates | None = None
     """Of a frozen part of the network, one entry a feature."""
+
+    def parts(self) -> Iterator[Encoded]:
+        """Return the same in parts of `PART` examples."""
+        first = 0
+        for start in range(0, len(self.examples), PART):
+            features = self.features[start : start + PART]
+            states = None if self.states is None else self.states.part(first)
+            yield Encoded(self.examples[start : start + PART], features, states)
+            first += sum(map(len, features))
 
 
 class Evaluation(NamedTuple):
@@ -68,33 +84,73 @@ def infer(
                 totals.append(model.loss(remembering.outputs, placed))
         for index, record in zip(batch.feature_index, found, strict=True):
             records[index] = record
-    if not totals:
-        return records, None
-    return records, LossSum(sum(loss.total for loss in totals), sum(loss.count for loss in totals))  # type: ignore[arg-type]
+    return records, _summed(totals)
+
+
+def predictions_of(
+    model: TaskModel, task: Task[Any, Any], part: Encoded, batches: Batches, *, device: torch.device, bf16: bool | None
+) -> tuple[list[Any], LossSum | None]:
+    """Return one prediction an example, and the summed loss if the features have targets."""
+    records, loss = infer(model, batches, device=device, bf16=bf16)
+    return task.decode(records, part.features, part.examples), loss
 
 
 def evaluate(
-    model: TaskModel, task: Task[Any, Any], data: Encoded, batches: Batches, *, device: torch.device, bf16: bool | None
+    model: TaskModel,
+    task: Task[Any, Any],
+    parts: Iterable[Encoded],
+    batches: Callable[[Encoded], Batches],
+    *,
+    device: torch.device,
+    bf16: bool | None,
 ) -> Evaluation:
     """Score the model on examples with gold.
+
+    Args:
+        model: the model.
+        task: decodes each part, and scores all predictions together.
+        parts: the examples; of each part only the predictions are kept.
+        batches: makes the batches of a part.
+        device: where the model is.
+        bf16: see `TrainingConfig`.
 
     Returns:
         The task's scores with the mean `loss` and `rows_per_second` beside them (not where the states of a frozen
         backbone are kept: it would be no speed of the model), and the predictions. Where there are
         any, also `gold_lost`: entities or answers of the gold that no prediction can give; they count as missed.
     """
+    examples: list[Any] = []
+    predictions: list[Any] = []
+    losses: list[LossSum | None] = []
+    lost, seconds, kept = 0, 0.0, False
+    for part in parts:
+        started = time.perf_counter()
+        found, loss = predictions_of(model, task, part, batches(part), device=device, bf16=bf16)
+        examples += part.examples
+        predictions += found
+        losses.append(loss)
+        lost += sum(task.gold_lost(example, group) for example, group in zip(part.examples, part.features, strict=True))
+        kept |= part.states is not None
+        seconds += time.perf_counter() - started
+        del part  # before the next one is made
     started = time.perf_counter()
-    records, loss = infer(model, batches, device=device, bf16=bf16)
-    predictions = task.decode(records, data.features, data.examples)
-    metrics: dict[str, Any] = plain(task.score(predictions, data.examples))
-    lost = sum(task.gold_lost(example, group) for example, group in zip(data.examples, data.features, strict=True))
-    if lost:
-        metrics["gold_lost"] = lost
-    if loss is not None:
-        metrics["loss"] = float(loss.mean)
-    if data.states is None:
-        metrics["rows_per_second"] = len(data.examples) / (time.perf_counter() - started)
-    return Evaluation(metrics, predictions)
+    metrics: dict[str, Any] = plain(task.score(predictions, examples))
+    seconds += time.perf_counter() - started
+    whole = _summed(losses)
+    return Evaluation(
+        metrics
+        | ({"gold_lost": lost} if lost else {})
+        | ({} if whole is None else {"loss": float(whole.mean)})
+        | ({} if kept else {"rows_per_second": len(examples) / seconds}),
+        predictions,
+    )
+
+
+def in_parts(items: Iterable[ItemT]) -> Iterator[list[ItemT]]:
+    """Return the items in lists of `PART`; none is drawn before its part is asked for."""
+    remaining = iter(items)
+    while part := list(islice(remaining, PART)):
+        yield part
 
 
 def plain(value: Any) -> Any:
@@ -104,6 +160,14 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _summed(losses: Sequence[LossSum | None]) -> LossSum | None:
+    """Return the sum; None if there are none, or one of them is missing."""
+    known = [loss for loss in losses if loss is not None]
+    if not known or len(known) < len(losses):
+        return None
+    return LossSum(torch.stack([loss.total for loss in known]).sum(), torch.stack([loss.count for loss in known]).sum())
 
 
 def _has_gold(features: Sequence[Feature]) -> bool:

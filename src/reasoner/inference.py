@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from numbers import Real
@@ -12,10 +13,10 @@ import torch
 
 from reasoner.data.batching import Batches, padding_of
 from reasoner.errors import ConfigError, DataError, raise_if_any
-from reasoner.evaluation import Encoded, Evaluation, evaluate, infer
+from reasoner.evaluation import Encoded, Evaluation, evaluate, in_parts, predictions_of
 from reasoner.metrics import conformal_sets, conformal_threshold
 from reasoner.model import TaskModel
-from reasoner.notices import counting, say
+from reasoner.notices import adding_to, counting, say, say_totals
 from reasoner.tasks.base import Task
 
 
@@ -72,25 +73,33 @@ class Predictor:
 
     def evaluate(self, data: Encoded) -> Evaluation:
         """Score the model on examples with gold."""
-        return evaluate(self.model, self.task, data, self.batches(data), device=self.device, bf16=self.bf16)
+        return self._evaluate(data.parts())
+
+    def padding_share(self, data: Encoded) -> float:
+        """Return the share of the positions that are padding when these examples are evaluated, from 0 to 1."""
+        parts = [self.batches(part) for part in data.parts()]
+        positions = sum(batches.positions for batches in parts)
+        return 1 - sum(sum(batches.lengths) for batches in parts) / positions if positions else 0.0
 
     def evaluate_examples(self, examples: Sequence[Any], *, name: str = "") -> Evaluation:
-        """Check, encode and score examples with gold.
+        """Check, encode and score examples with gold; features are made part by part and not kept.
 
         Raises:
             LabelError: if a label is not one of the task's.
         """
         raise_if_any(self.task.problems(examples))
-        return self.evaluate(self.encode(examples, name=name))
+        return self._evaluate(self._parts(examples, name=name))
 
     def predict(self, inputs: Any, *, min_confidence: float | None = None, coverage: float | None = None) -> Any:
-        """Return the prediction for one input, or for a list of inputs a list of predictions.
+        """Return the prediction for one input, for a list of inputs a list, for an iterator of inputs an iterator.
 
-        A list is a list of inputs; one input is anything else: a string, a dict, or a tuple (a pair, or words).
+        A list is a list of inputs, and so is an iterator (a generator, say); one input is anything else: a string, a
+        dict, or a tuple (a pair, or words). All inputs of a list are checked before the model runs. An iterator is read
+        part by part, `evaluation.PART` inputs at a time, as its predictions are asked for, and so may be endless.
         Probabilities are calibrated: the head divides its logits by the temperature that was fitted on validation.
 
         Args:
-            inputs: one, or a list.
+            inputs: one, a list, or an iterator.
             min_confidence: leave unanswered what the model is less sure of; see `Result.predict`.
             coverage: add `label_set`; see `Result.predict`.
 
@@ -101,33 +110,54 @@ class Predictor:
         if min_confidence is not None and not (isinstance(min_confidence, Real) and 0 <= min_confidence <= 1):
             raise ConfigError(f"min_confidence is {min_confidence!r}. Give a probability, from 0 to 1.")
         threshold = None if coverage is None else self._conformal_threshold(coverage)
-        examples = self._examples(inputs) if isinstance(inputs, list) else [self.task.example_from_input(inputs)]
-        predictions = self._predict(examples)
-        if threshold is not None:
-            predictions = [self._with_label_set(prediction, threshold) for prediction in predictions]
-        if min_confidence is not None:
-            predictions = [self.task.withheld(prediction, min_confidence) for prediction in predictions]
-        return predictions if isinstance(inputs, list) else predictions[0]
+
+        def finished(prediction: Any) -> Any:
+            if threshold is not None:
+                prediction = self._with_label_set(prediction, threshold)
+            return prediction if min_confidence is None else self.task.withheld(prediction, min_confidence)
+
+        if isinstance(inputs, Iterator):
+            return map(finished, self._predictions(self._examples(inputs)))
+        if not isinstance(inputs, list):
+            (prediction,) = self._predictions([self.task.example_from_input(inputs)])
+            return finished(prediction)
+        deque(self._examples(inputs), maxlen=0)  # refuses a wrong one; to keep the examples would take more memory
+        return [finished(prediction) for prediction in self._predictions(self._examples(inputs))]
 
     def with_task(self, task: Task[Any, Any]) -> Predictor:
         """Return the same predictor with other decision thresholds."""
         return replace(self, task=task)
 
-    def _examples(self, inputs: list[Any]) -> list[Any]:
-        examples = []
+    def _evaluate(self, parts: Iterable[Encoded]) -> Evaluation:
+        return evaluate(self.model, self.task, parts, self.batches, device=self.device, bf16=self.bf16)
+
+    def _examples(self, inputs: Iterable[Any]) -> Iterator[Any]:
         for position, value in enumerate(inputs):
             try:
-                examples.append(self.task.example_from_input(value))
+                yield self.task.example_from_input(value)
             except DataError as error:
                 raise DataError(f"input {position}: {error}") from None
-        return examples
 
-    def _predict(self, examples: list[Any]) -> list[Any]:
-        if not examples:
-            return []
-        data = self.encode(examples)
-        records, _ = infer(self.model, self.batches(data), device=self.device, bf16=self.bf16)
-        return self.task.decode(records, data.features, examples)
+    def _predictions(self, examples: Iterable[Any]) -> Iterator[Any]:
+        for part in self._parts(examples):
+            batches = self.batches(part)
+            found, _ = predictions_of(self.model, self.task, part, batches, device=self.device, bf16=self.bf16)
+            del part, batches  # before the next ones are made
+            yield from found
+
+    def _parts(self, examples: Iterable[Any], *, name: str = "") -> Iterator[Encoded]:
+        """Encode the examples part by part; what was cut in all of them is said at the end."""
+        total: Counter[str] = Counter()
+        try:
+            for part in in_parts(examples):
+                yield self._part(part, total)
+        finally:
+            say_totals(total, f"{name}: " if name else "")
+
+    def _part(self, examples: list[Any], total: Counter[str]) -> Encoded:
+        with adding_to(total):
+            features = self.task.encode(examples, self.tokenizer, max_length=self.max_length, stride=self.stride)
+        return Encoded(examples, features)
 
     def _conformal_threshold(self, coverage: float) -> float:
         """Return how improbable a label may be and still belong to the set; inf when there are too few scores."""

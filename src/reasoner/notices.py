@@ -72,13 +72,27 @@ def collect(*, apart: bool = False) -> Iterator[list[str]]:
 def counting(prefix: str = "") -> Iterator[Counter[str]]:
     """Add up what `count()` is told inside the block, and say each total at its end."""
     counter: Counter[str] = Counter()
+    try:
+        with adding_to(counter):
+            yield counter
+    finally:
+        say_totals(counter, prefix)
+
+
+@contextmanager
+def adding_to(counter: Counter[str]) -> Iterator[None]:
+    """Add what `count()` is told inside the block to `counter`, and say nothing: for a count over several blocks."""
     token = _counter.set(counter)
     try:
-        yield counter
+        yield
     finally:
         _counter.reset(token)
-        for message, number in counter.items():
-            say(prefix + message.format(n=number))
+
+
+def say_totals(counter: Counter[str], prefix: str = "") -> None:
+    """Say what was counted."""
+    for message, number in counter.items():
+        say(prefix + message.format(n=number))
 
 
 def _make_visible() -> None:

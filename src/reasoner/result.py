@@ -45,12 +45,16 @@ class Result:
         return self.predictor.tokenizer
 
     def predict(self, inputs: Any, *, min_confidence: float | None = None, coverage: float | None = None) -> Any:
-        """Return the prediction for one input, or for a list of inputs a list of predictions.
+        """Return the prediction for one input, for a list of inputs a list, for an iterator of inputs an iterator.
 
-        A list is a list of inputs; anything else is one input. What an input is depends on the task: `ner` a string, or
-        words (a tuple; a list inside a list of inputs); `nli` a dict with premise and hypothesis, or a pair;
-        `classification` a string or a pair; `qa` a dict with question and context; `multiple_choice` a dict with
-        question, choices and perhaps context.
+        A list is a list of inputs, and so is an iterator (a generator, say); anything else is one input. What an input
+        is depends on the task: `ner` a string, or words (a tuple; a list inside a list of inputs); `nli` a dict with
+        premise and hypothesis, or a pair; `classification` a string or a pair; `qa` a dict with question and context;
+        `multiple_choice` a dict with question, choices and perhaps context.
+
+        All inputs of a list are checked before the model runs. With an iterator memory stays flat however long it is:
+        it is read 1,000 inputs at a time, when the first of their predictions is asked for, and a wrong input is
+        refused when they are read.
 
         Scores and probabilities are the calibrated ones: the logits are divided by the temperature that was fitted on
         validation and is stored with the model (`run.calibration["temperature"]`; plain transformers gives them as they
@@ -64,7 +68,7 @@ class Result:
         labels usually are.
 
         Args:
-            inputs: one, or a list.
+            inputs: one, a list, or an iterator.
             min_confidence: leave unanswered what the model is less sure of: label, choice or answer is None, and
                 `"abstained"` says so; `ner` leaves out the entities below it. `plot_calibration` shows what it costs.
             coverage: add `"label_set"`, the labels (indexes of choices) that cannot be ruled out, the likeliest first,
@@ -72,7 +76,7 @@ class Result:
                 with one label.
 
         Raises:
-            DataError: if an input has another form.
+            DataError: if an input has another form; of a list or an iterator its position is said, counted from 0.
             ConfigError: if `min_confidence` or `coverage` is out of range, or the task has no such thing.
         """
         return self.predictor.predict(inputs, min_confidence=min_confidence, coverage=coverage)

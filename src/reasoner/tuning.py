@@ -213,7 +213,7 @@ def _training_metrics(
         **_machine(predictor.device),
         "positions": history.positions,
         "padding_share": 1 - history.tokens / history.positions,
-        "evaluation_padding_share": predictor.batches(validation).padding_share,
+        "evaluation_padding_share": predictor.padding_share(validation),
     }
 
 

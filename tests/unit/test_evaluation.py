@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import numpy
@@ -41,8 +42,8 @@ def test_the_loss_is_that_of_training(prepare, name, batch_size):
     (whole,) = predictor.batches(data, batch_size=10_000)
     with torch.no_grad():
         expected = float(model.loss(model(whole), whole).mean)
-    batches = predictor.batches(data, batch_size=batch_size)
-    evaluation = evaluate(model, predictor.task, data, batches, device=CPU, bf16=False)
+    batches = partial(predictor.batches, batch_size=batch_size)
+    evaluation = evaluate(model, predictor.task, [data], batches, device=CPU, bf16=False)
     assert evaluation.metrics["loss"] == pytest.approx(expected, rel=1e-5)
     assert evaluation.metrics["rows_per_second"] > 0
     assert len(evaluation.predictions) == len(data.examples)
@@ -101,7 +102,7 @@ def test_scores_come_from_predictions_alone(prepare):
 
     predictor, data = prepare(NLI())
     oracle = Oracle(labels=predictor.task.labels)
-    metrics = evaluate(predictor.model, oracle, data, predictor.batches(data), device=CPU, bf16=False).metrics
+    metrics = evaluate(predictor.model, oracle, [data], predictor.batches, device=CPU, bf16=False).metrics
     assert metrics["accuracy"] == 1.0 and metrics["loss"] > 0.5
 
 
@@ -118,7 +119,7 @@ def test_scores_of_numpy_become_plain_numbers(prepare):
 
     predictor, data = prepare(NLI())
     numbers = Numpy(labels=predictor.task.labels)
-    metrics = evaluate(predictor.model, numbers, data, predictor.batches(data), device=CPU, bf16=False).metrics
+    metrics = evaluate(predictor.model, numbers, [data], predictor.batches, device=CPU, bf16=False).metrics
     del metrics["rows_per_second"], metrics["loss"]
     assert json.loads(json.dumps(metrics)) == {
         "accuracy": 0.5, "rows": 3, "all": True, "mean": 0.25, "note": "text",

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from reasoner.data.features import Batch, Feature
-from reasoner.data.states import States
+from reasoner.data.states import PartOfStates, States
 from reasoner.losses import IGNORED
 
 POOL = 50
@@ -49,7 +49,7 @@ class Batches:
         shuffle: bool = False,
         seed: int = 0,
         padding_side: str = "right",
-        states: States | None = None,
+        states: States | PartOfStates | None = None,
     ) -> None:
         self.features = [feature for group in features for feature in group]
         self.example_of = [example for example, group in enumerate(features) for _ in group]
@@ -79,8 +79,12 @@ class Batches:
     @property
     def padding_share(self) -> float:
         """The share of this epoch's positions that are padding, from 0 to 1."""
-        positions = sum(len(batch) * max(self.lengths[index] for index in batch) for batch in self.plan())
-        return 1 - sum(self.lengths) / max(positions, 1) if positions else 0.0
+        return 1 - sum(self.lengths) / self.positions if self.positions else 0.0
+
+    @property
+    def positions(self) -> int:
+        """How many positions the network computes in this epoch, those of padding among them."""
+        return sum(len(batch) * max(self.lengths[index] for index in batch) for batch in self.plan())
 
     def _order(self) -> list[list[list[int]]]:
         """Return the batches of this epoch as lists of units."""

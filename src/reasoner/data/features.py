@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from reasoner.data.states import States
+    from reasoner.data.states import PartOfStates, States
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class Batch:
     """Where each feature stands in the list that was batched."""
     tokens: int
     """How many tokens are not padding."""
-    states: States | None = None
+    states: States | PartOfStates | None = None
     """Where a frozen part's states of these features are kept. A batch of changed inputs must not carry it."""
 
     @property

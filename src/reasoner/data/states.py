@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -48,6 +49,10 @@ class States:
         hidden = pad_sequence([self.of(index) for index in indexes], batch_first=True).to(self._given)
         return pad(hidden, (0, 0, 0, length - hidden.shape[1])) if hidden.shape[1] < length else hidden
 
+    def part(self, first: int) -> PartOfStates:
+        """Return the states of the features from `first` on, as if they were the first."""
+        return PartOfStates(self, first)
+
     def put(self, indexes: Sequence[int], hidden: Tensor) -> None:
         """Keep what the frozen part gave, (features, length, width), padded on the right."""
         self._given = hidden.dtype
@@ -55,3 +60,23 @@ class States:
             kept = self.of(index)
             kept.copy_(row[: len(kept)])
             self._known[index] = True
+
+
+class PartOfStates(NamedTuple):
+    """The states of a part of the features, which are counted from 0 there."""
+
+    whole: States
+    first: int
+    """Where the first of them stands in the whole."""
+
+    def part(self, first: int) -> PartOfStates:
+        """Do as `States.part` does."""
+        return PartOfStates(self.whole, self.first + first)
+
+    def get(self, indexes: Sequence[int], length: int) -> Tensor | None:
+        """Do as `States.get` does."""
+        return self.whole.get([self.first + index for index in indexes], length)
+
+    def put(self, indexes: Sequence[int], hidden: Tensor) -> None:
+        """Do as `States.put` does."""
+        self.whole.put([self.first + index for index in indexes], hidden)
