@@ -85,6 +85,12 @@ def _sharpen(model: Any) -> None:
                 weight.copy_(0.3 * torch.randn(weight.shape, generator=generator))
 
 
+@pytest.fixture(scope="session")
+def rows_of() -> Callable[..., list[dict[str, Any]]]:
+    """`rows_of("NER")` are labelled rows for a task, by the name of its class."""
+    return task_rows
+
+
 def task_rows(task: str, kind: str | None = None, number: int = 32) -> list[dict[str, Any]]:
     """Return labelled rows of uneven length for a task, by the name of its class."""
     from tiny import CORPUS

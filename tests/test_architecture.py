@@ -25,7 +25,7 @@ ROWS = (
     ("calibration", "checks", "comparison", "frozen", "review", "storage"),
     ("inference",),
     ("evaluation",),
-    ("model",),
+    ("encoding", "model"),
     ("reports", "synthetic", "tasks"),
     ("frozen_parts", "heads"),
     ("data", "methods", "training"),

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 
 from reasoner.data.batching import Batches
+from reasoner.data.feature_file import group_sizes
 from reasoner.data.features import Batch, Feature
 from reasoner.data.states import PartOfStates, States
 from reasoner.heads.base import Outputs
@@ -29,7 +30,7 @@ class Encoded(NamedTuple):
     """Examples and their features, one list of features an example."""
 
     examples: Sequence[Any]
-    features: list[list[Feature]]
+    features: Sequence[Sequence[Feature]]
     states: States | PartOfStates | None = None
     """Of a frozen part of the network, one entry a feature."""
 
@@ -40,7 +41,7 @@ class Encoded(NamedTuple):
             features = self.features[start : start + PART]
             states = None if self.states is None else self.states.part(first)
             yield Encoded(self.examples[start : start + PART], features, states)
-            first += sum(map(len, features))
+            first += int(group_sizes(features).sum())
 
 
 class Evaluation(NamedTuple):
@@ -72,9 +73,9 @@ def infer(
         The head's records in the order of the features, and the summed loss if the features have targets.
     """
     model.eval()
-    records: list[Any] = [None] * len(batches.features)
+    records: list[Any] = [None] * len(batches.lengths)
     totals: list[LossSum] = []
-    labelled = _has_gold(batches.features)
+    labelled = all(map(_has_gold, map(batches.read, range(len(records)))))
     for batch in batches:
         placed = batch.to(device)
         remembering = _Remembering(model)
@@ -170,5 +171,5 @@ def _summed(losses: Sequence[LossSum | None]) -> LossSum | None:
     return LossSum(torch.stack([loss.total for loss in known]).sum(), torch.stack([loss.count for loss in known]).sum())
 
 
-def _has_gold(features: Sequence[Feature]) -> bool:
-    return all(feature.targets or "labels" in feature.token_targets for feature in features)
+def _has_gold(feature: Feature) -> bool:
+    return bool(feature.targets) or "labels" in feature.token_targets

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from shutil import disk_usage
 from tempfile import gettempdir
 from typing import NamedTuple
@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from reasoner.data.feature_file import feature_lengths
 from reasoner.data.features import Batch, Feature
 from reasoner.data.states import States
 from reasoner.evaluation import Encoded
@@ -43,7 +44,7 @@ def keep_states(predictor: Predictor, encoded: Mapping[str, Encoded], config: Tr
         return splits
     once = config.num_train_epochs == 1 and config.max_steps is None
     names = [name for name in REUSED if name in splits and not (once and name == "train")]
-    lengths = {name: [len(feature) for group in splits[name].features for feature in group] for name in names}
+    lengths = {name: feature_lengths(splits[name].features).tolist() for name in names}
     weight = next(predictor.model.backbone.parameters())
     megabytes = sum(map(sum, lengths.values())) * predictor.model.head.width * weight.element_size() / MEGABYTE
     in_file = megabytes > config.frozen_cache_mb
@@ -77,11 +78,11 @@ def _reason_to_recompute(predictor: Predictor, part: FrozenPart, data: Encoded) 
     for name in ("model_inputs", "infer"):
         if not getattr(head, name).__module__.startswith("reasoner.heads."):
             return f"{head.__name__} has its own {name}, which may change what the backbone sees"
-    groups = [group for group in data.features if group]
-    units = groups if predictor.task.keep_together else [[feature] for group in groups for feature in group]
-    if not units:
+    batches = predictor.batches(data, batch_size=1)
+    plan = batches.plan()  # the longest first
+    if not plan:
         return "there are no rows"
-    short, long = min(units, key=_length), max(units, key=_length)
+    long, short = ([batches.read(index) for index in plan[place]] for place in (0, -1))
     first = min(range(len(short)), key=lambda index: len(short[index]))
     try:
         padded = _trial(predictor, [short, long])
@@ -127,7 +128,3 @@ def _same_outputs(one: Outputs, other: Outputs) -> bool:
 
 def _near(one: Tensor, other: Tensor, tolerance: float) -> bool:
     return one.shape == other.shape and torch.allclose(one, other, rtol=tolerance, atol=tolerance)
-
-
-def _length(unit: Sequence[Feature]) -> int:
-    return max(map(len, unit))

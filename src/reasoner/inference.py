@@ -7,17 +7,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from reasoner.data.batching import Batches, padding_of
+from reasoner.encoding import encode
 from reasoner.errors import ConfigError, DataError, raise_if_any
 from reasoner.evaluation import Encoded, Evaluation, evaluate, in_parts, predictions_of
 from reasoner.metrics import conformal_sets, conformal_threshold
 from reasoner.model import TaskModel
-from reasoner.notices import adding_to, counting, say, say_totals
+from reasoner.notices import adding_to, say, say_totals
 from reasoner.tasks.base import Task
+
+MOST_PADDING = 0.05
+"""The share of a batch of evaluation from which on it ends early; see `Batches`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +46,10 @@ class Predictor:
         """Where the model is."""
         return next(self.model.parameters()).device
 
-    def encode(self, examples: Sequence[Any], *, name: str = "") -> Encoded:
-        """Make features of examples; what was cut is said, with the split's `name` before it."""
-        with counting(f"{name}: " if name else ""):
-            features = self.task.encode(examples, self.tokenizer, max_length=self.max_length, stride=self.stride)
-        return Encoded(examples, features)
+    def encode(self, examples: Sequence[Any], *, name: str = "", cache: str | Path | None = None) -> Encoded:
+        """Make features of examples; what was cut is said, with the split's `name` before it; see `encoding.encode`."""
+        limits = {"max_length": self.max_length, "stride": self.stride}
+        return Encoded(examples, encode(self.task, examples, self.tokenizer, name=name, cache=cache, **limits))
 
     def batches(
         self,
@@ -57,12 +61,15 @@ class Predictor:
         seed: int = 0,
     ) -> Batches:
         """Return padded batches of features; where no `batch_size` is given, as large as those of evaluation."""
+        most_padding = 1.0
         if batch_size is None:
             batch_size, tokens_per_batch = self.batch_size, self.tokens_per_batch
+            most_padding = MOST_PADDING
         return Batches(
             data.features,
             batch_size,
             tokens_per_batch=tokens_per_batch,
+            most_padding=most_padding,
             padding=padding_of(self.tokenizer),
             keep_together=self.task.keep_together,
             shuffle=shuffle,
@@ -79,7 +86,7 @@ class Predictor:
         """Return the share of the positions that are padding when these examples are evaluated, from 0 to 1."""
         parts = [self.batches(part) for part in data.parts()]
         positions = sum(batches.positions for batches in parts)
-        return 1 - sum(sum(batches.lengths) for batches in parts) / positions if positions else 0.0
+        return 1 - sum(int(batches.lengths.sum()) for batches in parts) / positions if positions else 0.0
 
     def evaluate_examples(self, examples: Sequence[Any], *, name: str = "") -> Evaluation:
         """Check, encode and score examples with gold; features are made part by part and not kept.

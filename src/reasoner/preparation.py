@@ -226,7 +226,9 @@ def prepared(
         ConfigError: see `build_predictor`.
     """
     predictor = build_predictor(source, task, config=config, tokenizer=tokenizer)
-    encoded = {split: predictor.encode(rows, name=split) for split, rows in examples.items()}
+    encoded = {
+        split: predictor.encode(rows, name=split, cache=config.feature_cache) for split, rows in examples.items()
+    }
     method.apply(predictor.model)
     return predictor, encoded
 

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from reasoner.data.feature_file import group_sizes
 from reasoner.data.features import Feature
 from reasoner.errors import ConfigError
 from reasoner.evaluation import Encoded
@@ -161,13 +162,17 @@ class LabelRecorder(Callback):
         whole = [epoch for epoch in self._epochs if len(epoch.key) == len(keys)]
         # An epoch that was broken off would favour the rows that it met: it counts only where there is no whole one.
         gold, probability, other, other_probability = _aligned(whole or self._epochs, keys)
-        features = [(row, feature) for row, group in enumerate(self.data.features) for feature in group]
-        row_of = np.array([row for row, _ in features], int)[keys >> 32]  # (labels,)
+        sizes = group_sizes(self.data.features)
+        example_of, first = np.repeat(np.arange(len(sizes)), sizes), sizes.cumsum() - sizes
+        row_of = example_of[keys >> 32]  # (labels,)
         margin = _mean_margin(probability, other_probability)  # (labels,)
         worst_first = np.lexsort((margin, row_of))
-        rows, first = np.unique(row_of[worst_first], return_index=True)
-        worst = worst_first[first]  # (rows that were seen,): where their worst label stands in `keys`
-        words = [_word(features[key >> 32][1], key & 0xFFFFFFFF) for key in keys[worst].tolist()]
+        rows, places = np.unique(row_of[worst_first], return_index=True)
+        worst = worst_first[places]  # (rows that were seen,): where their worst label stands in `keys`
+        words = [
+            _word(self.data.features[row][(key >> 32) - first[row]], key & 0xFFFFFFFF)
+            for row, key in zip(rows.tolist(), keys[worst].tolist(), strict=True)
+        ]
 
         def by_row(values: NDArray[Any], missing: float) -> NDArray[Any]:  # (..., rows)
             spread = np.full((*values.shape[:-1], len(self.data.examples)), missing, values.dtype)

@@ -304,6 +304,11 @@ def _record(
         sources=dict(sources),
         parameters=sum(weight.numel() for weight in weights),
         trainable_parameters=sum(weight.numel() for weight in weights if weight.requires_grad),
-        config={**config.to_dict(), "max_length": predictor.max_length, "stride": predictor.stride},
+        config={
+            **config.to_dict(),
+            "feature_cache": config.feature_cache and Path(config.feature_cache).name,  # no folders of this machine
+            "max_length": predictor.max_length,
+            "stride": predictor.stride,
+        },
         versions=versions(),
     )

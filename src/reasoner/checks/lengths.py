@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from reasoner.checks.findings import Finding
 from reasoner.checks.subject import Subject
+from reasoner.data.feature_file import feature_lengths, group_sizes
 from reasoner.evaluation import Encoded
 from reasoner.inference import Predictor
 from reasoner.model import length_limit
@@ -60,11 +63,9 @@ def _cut_rows(predictor: Predictor, data: Encoded) -> dict[str, int]:
     cut is longer then, and has as many features (a row that was read in windows has fewer).
     """
     together = predictor.task.keep_together
-    full = [
-        index
-        for index, group in enumerate(data.features)
-        if (together or len(group) == 1) and any(len(feature) >= predictor.max_length for feature in group)
-    ]
+    sizes = group_sizes(data.features)
+    long = np.repeat(np.arange(len(sizes)), sizes)[feature_lengths(data.features) >= predictor.max_length]
+    full = [index for index in np.unique(long).tolist() if together or sizes[index] == 1]
     if not full:
         return {}
     with counting() as counted:

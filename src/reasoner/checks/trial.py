@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from reasoner.checks.findings import ERROR, WARNING, Finding
 from reasoner.checks.subject import Subject
 from reasoner.data.batching import Batches
+from reasoner.data.feature_file import feature_lengths
 from reasoner.data.features import Batch
 from reasoner.evaluation import Encoded
 from reasoner.inference import Predictor
@@ -178,7 +179,7 @@ def _time(subject: Subject, passed: Pass, tokens: int) -> dict[str, Any]:
 
 
 def _tokens(data: Encoded) -> int:
-    return sum(len(feature) for group in data.features for feature in group)
+    return int(feature_lengths(data.features).sum())
 
 
 def _memory(model: nn.Module, config: TrainingConfig) -> int:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from reasoner.data.feature_file import Ints, feature_lengths, feature_reader, group_sizes
 from reasoner.data.features import Batch, Feature
 from reasoner.data.states import PartOfStates, States
 from reasoner.losses import IGNORED
@@ -16,6 +19,22 @@ POOL = 50
 """How many batches at most are drawn at random before they are sorted by length: large enough to waste little."""
 LEAST_POOLS = 4
 """Into how many pools small data is cut at least (if it has as many batches), so that each epoch has other batches."""
+LEAST_ROWS = 8
+"""A batch that has fewer rows is not ended early for its padding: to start a batch costs as much as some positions."""
+_NO_VALUES = np.zeros(0, np.int64)
+
+
+class _Units(NamedTuple):
+    """The smallest pieces that a batch is made of: runs of features. Each field is (units,)."""
+
+    first: Ints
+    """The feature that it begins with."""
+    rows: Ints
+    """How many features it has."""
+    longest: Ints
+    """Tokens of its longest feature."""
+    tokens: Ints
+    """Tokens of all its features."""
 
 
 class Batches:
@@ -26,12 +45,14 @@ class Batches:
     shuffled: in order of length over everything, longest first, so that a batch too large for the memory shows at once.
 
     Args:
-        features: one list of features an example.
+        features: the features of each example: lists, or a `FeatureFile`.
         batch_size: features a batch; with `keep_together`, examples a batch.
         tokens_per_batch: instead of `batch_size`: as many features as fit so that features x longest is at most this.
             A feature (with `keep_together`, an example) that is larger is a batch of its own. How many batches there
             are then differs a little from epoch to epoch, since pools are drawn at random.
         padding: the value that pads each input, such as `{"input_ids": 0, "attention_mask": 0}`.
+        most_padding: not shuffled: a batch of at least `LEAST_ROWS` rows ends where another row would make more than
+            this share of it padding. Rows of few examples differ much in length, and in large batches most is padding.
         keep_together: never part the features of one example.
         shuffle: another order each epoch, fixed by `seed` and `epoch`.
         padding_side: "right" or "left".
@@ -45,25 +66,28 @@ class Batches:
         *,
         padding: dict[str, int],
         tokens_per_batch: int | None = None,
+        most_padding: float = 1.0,
         keep_together: bool = False,
         shuffle: bool = False,
         seed: int = 0,
         padding_side: str = "right",
         states: States | PartOfStates | None = None,
     ) -> None:
-        self.features = [feature for group in features for feature in group]
-        self.example_of = [example for example, group in enumerate(features) for _ in group]
-        self.units = _units(features, keep_together)
-        self.lengths = [len(feature) for feature in self.features]
-        self.batch_size, self.tokens_per_batch = batch_size, tokens_per_batch
+        self.read = feature_reader(features)
+        self.lengths = feature_lengths(features)  # (features,)
+        self.example_of = np.repeat(np.arange(len(features)), group_sizes(features))  # (features,)
+        self.batch_size, self.tokens_per_batch, self.most_padding = batch_size, tokens_per_batch, most_padding
         self.padding, self.shuffle, self.keep_together = padding, shuffle, keep_together
         self.seed, self.padding_side, self.states = seed, padding_side, states
         self.epoch = 0
+        self._units = _units(self.lengths, group_sizes(features), keep_together)
         self._planned: tuple[int, list[list[int]]] | None = None
 
     def __len__(self) -> int:
         """Return how many batches the epoch has that `epoch` says."""
-        return -(-len(self.units) // self.batch_size) if self.tokens_per_batch is None else len(self.plan())
+        if self.tokens_per_batch is None and (self.shuffle or self.most_padding == 1):
+            return -(-len(self._units.first) // self.batch_size)
+        return len(self.plan())
 
     def __iter__(self) -> Iterator[Batch]:
         for indexes in self.plan():
@@ -72,81 +96,86 @@ class Batches:
     def plan(self) -> list[list[int]]:
         """Return which features each batch of this epoch holds, as indexes."""
         if self._planned is None or self._planned[0] != self.epoch:
-            batches = [[index for unit in units for index in unit] for units in self._order()]
+            first, rows = self._units.first, self._units.rows
+            batches = [
+                [index for start, size in zip(first[units].tolist(), rows[units].tolist(), strict=True)
+                 for index in range(start, start + size)]
+                for units in self._order()
+            ]  # fmt: skip
             self._planned = (self.epoch, batches)
         return self._planned[1]
 
     @property
     def padding_share(self) -> float:
         """The share of this epoch's positions that are padding, from 0 to 1."""
-        return 1 - sum(self.lengths) / self.positions if self.positions else 0.0
+        return 1 - int(self.lengths.sum()) / self.positions if self.positions else 0.0
 
     @property
     def positions(self) -> int:
         """How many positions the network computes in this epoch, those of padding among them."""
-        return sum(len(batch) * max(self.lengths[index] for index in batch) for batch in self.plan())
+        return sum(len(batch) * int(self.lengths[batch].max()) for batch in self.plan())
 
-    def _order(self) -> list[list[list[int]]]:
-        """Return the batches of this epoch as lists of units."""
+    def _order(self) -> list[Ints]:
+        """Return the batches of this epoch, as numbers of units."""
+        longest, number = self._units.longest, len(self._units.longest)
         if not self.shuffle:
-            return self._cut(sorted(self.units, key=self._length, reverse=True))
+            return self._cut(np.argsort(-longest, kind="stable"), self.most_padding)
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
-        shuffled = _permuted(self.units, generator)
-        batches: list[list[list[int]]] = []
-        left: list[list[int]] = []
-        for start in range(0, len(shuffled), self._pool):
-            pool = self._cut(sorted(left + shuffled[start : start + self._pool], key=self._length))
-            more = self.tokens_per_batch is not None and start + self._pool < len(shuffled)
-            left = pool.pop() if more else []  # the last is hardly ever full: its rows go into the next pool
+        shuffled = torch.randperm(number, generator=generator).numpy()
+        batches: list[Ints] = []
+        left = shuffled[:0]
+        for start in range(0, number, self._pool):
+            drawn = np.concatenate([left, shuffled[start : start + self._pool]])
+            pool = self._cut(drawn[np.argsort(longest[drawn], kind="stable")])
+            more = self.tokens_per_batch is not None and start + self._pool < number
+            left = pool.pop() if more else left[:0]  # the last is hardly ever full: its rows go into the next pool
             batches += _permuted(pool, generator)
         return batches if self.tokens_per_batch is None else _permuted(batches, generator)  # long rows came late
 
-    def _cut(self, units: list[list[int]]) -> list[list[list[int]]]:
+    def _cut(self, units: Ints, most_padding: float = 1.0) -> list[Ints]:
         """Cut units that are in order of length into batches."""
-        if self.tokens_per_batch is None:
+        if self.tokens_per_batch is None and most_padding == 1:
             return [units[start : start + self.batch_size] for start in range(0, len(units), self.batch_size)]
-        batches: list[list[list[int]]] = []
-        rows = longest = 0
-        for unit in units:
-            length = self._length(unit)
-            rows, longest = rows + len(unit), max(longest, length)
-            if not batches or rows * longest > self.tokens_per_batch:
-                batches.append([])
-                rows, longest = len(unit), length
-            batches[-1].append(unit)
-        return batches
+        starts = [0]
+        rows = longest = tokens = 0
+        sizes = zip(*(column[units].tolist() for column in self._units[1:]), strict=True)
+        for place, (more_rows, length, more_tokens) in enumerate(sizes):
+            rows, longest, tokens = rows + more_rows, max(longest, length), tokens + more_tokens
+            held, positions = place - starts[-1], rows * longest
+            limit = self.tokens_per_batch
+            full = held == self.batch_size if limit is None else positions > limit
+            wasteful = held >= LEAST_ROWS and positions - tokens > most_padding * positions
+            if held and (full or wasteful):
+                starts.append(place)
+                rows, longest, tokens = more_rows, length, more_tokens
+        return np.split(units, starts[1:]) if len(units) else []
 
     @cached_property
     def _pool(self) -> int:
         """How many units a pool holds."""
-        size, batches = self.batch_size, -(-len(self.units) // self.batch_size)
+        number = len(self._units.longest)
+        size, batches = self.batch_size, -(-number // self.batch_size)
         if self.tokens_per_batch is not None:
-            batches = len(self._cut(sorted(self.units, key=self._length)))
-            size = -(-len(self.units) // max(1, batches))
+            batches = len(self._cut(np.argsort(self._units.longest, kind="stable")))
+            size = -(-number // max(1, batches))
         return max(1, size) * max(1, min(POOL, batches // LEAST_POOLS))
-
-    def _length(self, unit: list[int]) -> int:
-        return max(self.lengths[index] for index in unit)
 
     def collate(self, indexes: list[int]) -> Batch:
         """Return these features as one padded batch."""
-        features = [self.features[index] for index in indexes]
-        length = max(len(feature) for feature in features)
+        features, lengths = [self.read(index) for index in indexes], self.lengths[indexes]
+        missing = lengths.max() - lengths if self.padding_side == "left" else np.zeros_like(lengths)
+        place = np.arange(lengths.max()) - missing[:, None]  # (features, length)
+        held = (place >= 0) & (place < lengths[:, None])
         inputs = {
-            name: self._padded([feature.inputs[name] for feature in features], length, self.padding[name])
+            name: _padded([feature.inputs[name] for feature in features], held, self.padding[name])
             for name in features[0].inputs
         }
         targets = {name: torch.tensor([feature.targets[name] for feature in features]) for name in features[0].targets}
         for name in features[0].token_targets:
-            targets[name] = self._padded([feature.token_targets[name] for feature in features], length, IGNORED)
+            targets[name] = _padded([feature.token_targets[name] for feature in features], held, IGNORED)
         positions: dict[int, int] = {}
-        group = [positions.setdefault(self.example_of[index], len(positions)) for index in indexes]
-        return Batch(inputs, targets, torch.tensor(group), indexes, sum(map(len, features)), self.states)
-
-    def _padded(self, rows: list[list[int]], length: int, value: int) -> torch.Tensor:
-        if self.padding_side == "left":
-            return torch.tensor([[value] * (length - len(row)) + row for row in rows])
-        return torch.tensor([row + [value] * (length - len(row)) for row in rows])
+        group = [positions.setdefault(example, len(positions)) for example in self.example_of[indexes].tolist()]
+        return Batch(inputs, targets, torch.tensor(group), indexes, int(lengths.sum()), self.states)
 
 
 def padding_of(tokenizer: Any) -> dict[str, int]:
@@ -155,15 +184,21 @@ def padding_of(tokenizer: Any) -> dict[str, int]:
     return {"input_ids": token or 0, "attention_mask": 0, "token_type_ids": tokenizer.pad_token_type_id}
 
 
-def _units(features: Sequence[Sequence[Feature]], keep_together: bool) -> list[list[int]]:
-    """Return the smallest pieces that a batch is made of, as lists of feature indexes."""
-    groups, start = [], 0
-    for group in features:
-        groups.append(list(range(start, start + len(group))))
-        start += len(group)
-    if keep_together:
-        return [group for group in groups if group]
-    return [[index] for group in groups for index in group]
+def _units(lengths: Ints, sizes: Ints, keep_together: bool) -> _Units:
+    """Return the smallest pieces that a batch is made of: features, or with `keep_together` examples."""
+    rows = sizes[sizes > 0] if keep_together else np.ones_like(lengths)
+    first = rows.cumsum() - rows
+    if not len(first):
+        return _Units(first, rows, rows, rows)
+    return _Units(first, rows, np.maximum.reduceat(lengths, first), np.add.reduceat(lengths, first))
+
+
+def _padded(rows: list[Any], held: NDArray[np.bool_], value: int) -> torch.Tensor:
+    """Return rows of any length as one tensor; `held` says where their values go, (features, length)."""
+    values = np.concatenate([_NO_VALUES, *(row for row in rows if len(row))])  # an empty list would count as floats
+    padded = np.full(held.shape, value, np.float32 if values.dtype.kind == "f" else np.int64)
+    padded[held] = values
+    return torch.from_numpy(padded)
 
 
 def _permuted(items: list[Any], generator: torch.Generator) -> list[Any]:

@@ -87,7 +87,11 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     def encode(
         self, examples: Sequence[ExampleT], tokenizer: Any, *, max_length: int, stride: int
     ) -> list[list[Feature]]:
-        """Return one or more features an example, unpadded; with targets where the example has gold."""
+        """Return one or more features an example, unpadded; with targets where the example has gold.
+
+        It is called with a part of the examples at a time: a feature depends on its own example alone. What is cut or
+        dropped is told to `notices.count`, which adds it up.
+        """
 
     @abstractmethod
     def decode(

@@ -96,6 +96,10 @@ class TrainingConfig:
     is then computed once. If more is needed, a temporary file takes it (see below). 0: none in memory."""
     frozen_cache_disk_mb: int = 16384
     """Megabytes that this file may have. 0: no file; both 0: they run anew in each epoch."""
+    feature_cache: str | None = None
+    """A folder that keeps what tokenising gave, in Arrow files named by their content: a second run with the same rows,
+    tokenizer, task, `max_length` and `stride` reads them, and tokenises nothing. None: of more than
+    1,000 rows features are in a temporary file, which goes at the end."""
     disable_tqdm: bool = False
     """Show no progress bar; there is none either when the output is no terminal and no notebook."""
 
@@ -169,5 +173,10 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
         lambda value: isinstance(value, bool),
     ),
     ("bf16 packing torch_compile", "None, True or False", _none_or(lambda value: isinstance(value, bool))),
+    (
+        "feature_cache",
+        "None or the path of a folder, as text",
+        _none_or(lambda value: isinstance(value, str) and value != ""),
+    ),
 )
 """Settings, what they must be, and how that is seen: every setting has its rule."""

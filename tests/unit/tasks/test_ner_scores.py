@@ -155,7 +155,7 @@ def test_an_evaluation_reports_it_where_there_is_any(prepare):
     for chosen, lost in ((rows[:1] * 2, None), (rows, 2)):
         predictor, data = prepare(NER(), rows=chosen)
         evaluation = evaluate(
-            predictor.model, predictor.task, data, predictor.batches(data), device=predictor.device, bf16=False
+            predictor.model, predictor.task, [data], predictor.batches, device=predictor.device, bf16=False
         )
         assert evaluation.metrics.get("gold_lost") == lost
     assert evaluation.metrics["support"] == 4  # lost gold is gold: it counts as missed
