@@ -103,7 +103,7 @@ def test_operations_of_a_token():
 def test_operations_of_the_tiny_bert_are_those_that_the_profiler_counts(prepare):
     from torch.utils.flop_counter import FlopCounterMode
 
-    predictor, data = prepare("ner")
+    predictor, data = prepare("ner", packing=False)
     (batch,) = predictor.batches(data, batch_size=1000)
     model = predictor.model.train()
     with FlopCounterMode(display=False) as counter:
