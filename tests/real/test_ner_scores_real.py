@@ -11,7 +11,7 @@ from seqeval.scheme import IOB2
 
 import reasoner
 from reasoner import NER, Result
-from reasoner.evaluation import Encoded, evaluate
+from reasoner.evaluation import Encoded
 from reasoner.inference import Predictor
 from reasoner.metrics import spans
 
@@ -90,9 +90,7 @@ def test_gold_that_is_cut_off_is_missed_and_reported_apart(trained: Result, fold
     ]
     data = predictor.encode(examples)
     cut = Encoded(examples, [windows[:1] for windows in data.features])
-    metrics, predictions = evaluate(
-        predictor.model, predictor.task, cut, predictor.batches(cut), device=predictor.device, bf16=False
-    )
+    metrics, predictions = predictor.evaluate(cut)
     gold = [list(example.ner_tags) for example in examples]
     predicted = [tagged(found, len(tags)) for found, tags in zip(predictions, gold, strict=True)]
     assert_outside_count(metrics, gold, predicted)

@@ -43,11 +43,11 @@ def parts_for_cache(batch: Any, *, keep_together: bool) -> list[Any]:
     if not can_cut(batch):
         return [batch]
     features, length = batch.inputs["input_ids"].shape
-    wanted = ceil(features * length**2 / CACHED)
-    rows = rows_of(batch) if keep_together else [[position] for position in range(features)]
-    parts = min(wanted, len(rows))
+    parts = ceil(features * length**2 / CACHED)
     if parts == 1:
         return [batch]
+    rows = rows_of(batch) if keep_together else [[position] for position in range(features)]
+    parts = min(parts, len(rows))
     ends = [len(rows) * number // parts for number in range(parts + 1)]
     return [cut(batch, _joined(rows[start:end])) for start, end in pairwise(ends)]
 
