@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reasoner import notices
@@ -34,6 +34,7 @@ fields = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0
 
 
 @given(st.lists(st.tuples(fields, fields), min_size=1), st.sampled_from([",", "\t"]))
+@example([("\t\r", "")], "\t")
 def test_what_csv_writes_is_read(records: list[tuple[str, str]], delimiter: str) -> None:
     file = io.StringIO(newline="")
     csv.writer(file, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows([("a", "b"), *records])

@@ -26,7 +26,7 @@ def read_tsv(text: str, source: str, numbers: Mapping[str, int]) -> list[Row]:
     """Return one row a record of tab-separated values; see `read_delimited`.
 
     Many such files write quotation marks as they are, and quote nothing: so it is read where every line has the same
-    number of tabs and some field opens with a mark that does not close it.
+    number of tabs, some field opens with a mark that does not close it, and the header does not quote every name.
     """
     plain = _quotes_are_plain(text)
     if plain:
@@ -115,8 +115,8 @@ def _numbered(numbers: Mapping[str, int], width: int, source: str, problems: lis
 
 def _quotes_are_plain(text: str) -> bool:
     lines = [line.split("\t") for line in split_lines(text) if line]
-    if '"' not in text or len({len(fields) for fields in lines}) != 1:
-        return False
+    if '"' not in text or len({len(fields) for fields in lines}) != 1 or all(map(_is_quoted, lines[0])):
+        return False  # where every name in the header is quoted, so are the fields: one may hold an end of line
     return any(field.startswith('"') and not _is_quoted(field) for fields in lines for field in fields)
 
 
