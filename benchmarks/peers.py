@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from sides import Seen, Trained, linear, now, trainer_arguments
+from sides import Seen, Trained, linear, now, trainer_arguments, trainer_clock
 from workload import WARMUP, WEIGHT_DECAY, Work, collate, encode, load_network, load_tokenizer
 
 
@@ -137,24 +137,12 @@ def train_cross_encoder(work: Work) -> Trained:
     from datasets import Dataset
     from sentence_transformers.cross_encoder import CrossEncoder, CrossEncoderTrainer, CrossEncoderTrainingArguments
     from sentence_transformers.cross_encoder.losses import CrossEntropyLoss
-    from transformers import TrainerCallback, set_seed
-
-    class Clock(TrainerCallback):
-        """From the beginning of training to the end of the last step."""
-
-        begun = ended = 0.0
-
-        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.begun = now()
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if state.global_step == state.max_steps:
-                self.ended = now()
+    from transformers import set_seed
 
     set_seed(work.seed)
     device = "cpu" if work.use_cpu else "cuda"
     model = CrossEncoder(work.model, num_labels=len(work.names), max_length=work.max_length, device=device)
-    seen, clock = Seen(model.model), Clock()
+    seen, clock = Seen(model.model), trainer_clock()
     columns = {name: [row[name] for row in work.train] for name in ("premise", "hypothesis")}
     labels = [work.names.index(row["label"]) for row in work.train]
     with TemporaryDirectory() as folder:

@@ -140,19 +140,7 @@ def train_with_trainer(work: Work, *, strategy: str = "random", pad_to: int | No
     )
     padded = {"padding": "max_length", "max_length": pad_to} if pad_to else {}
 
-    class Clock(transformers.TrainerCallback):
-        """From the beginning of training to the end of the last step."""
-
-        begun = ended = 0.0
-
-        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.begun = now()
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if state.global_step == state.max_steps:
-                self.ended = now()
-
-    clock = Clock()
+    clock = trainer_clock()
     with TemporaryDirectory() as folder:
         trainer = transformers.Trainer(
             network,
@@ -165,6 +153,23 @@ def train_with_trainer(work: Work, *, strategy: str = "random", pad_to: int | No
         trainer.train()
     steps = trainer.state.global_step
     return Trained(network, work.names, clock.ended - clock.begun, steps, seen.tokens, seen.positions)
+
+
+def trainer_clock() -> Any:
+    """Return a callback that notes when training `begun` and when its last step `ended`, for transformers' Trainer."""
+    from transformers import TrainerCallback
+
+    class Clock(TrainerCallback):
+        begun = ended = 0.0
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.begun = now()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step == state.max_steps:
+                self.ended = now()
+
+    return Clock()
 
 
 def trainer_arguments(work: Work, folder: str, strategy: str, kind: Any = None, **further: Any) -> Any:

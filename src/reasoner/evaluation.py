@@ -74,14 +74,15 @@ def infer(
     """
     model.eval()
     records: list[Any] = [None] * len(batches.lengths)
-    totals: list[LossSum] = []
-    labelled = all(map(_has_gold, map(batches.read, range(len(records)))))
+    totals: list[LossSum | None] = []
     for batch in batches:
         placed = batch.to(device)
         remembering = _Remembering(model)
         with autocast(device, bf16):
             found = model.head.infer(remembering, placed)
-            if labelled and remembering.outputs is not None:
+            if not _has_gold(batches.read(batch.feature_index[0])):  # a batch has the targets of its first feature
+                totals.append(None)
+            elif remembering.outputs is not None:
                 totals.append(model.loss(remembering.outputs, placed))
         for index, record in zip(batch.feature_index, found, strict=True):
             records[index] = record

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Protocol
 
@@ -46,15 +46,9 @@ class WholeBackbone:
         """Whether it is in training mode."""
         return self.backbone.training
 
-    @contextmanager
-    def seen(self) -> Iterator[list[Tensor]]:
+    def seen(self) -> AbstractContextManager[list[Tensor]]:
         """Collect the last hidden states."""
-        found: list[Tensor] = []
-        hook = self.backbone.register_forward_hook(lambda _, __, output: found.append(output.last_hidden_state))
-        try:
-            yield found
-        finally:
-            hook.remove()
+        return _collecting(self.backbone, lambda output: output.last_hidden_state)
 
     @contextmanager
     def giving(self, hidden: Tensor) -> Iterator[None]:
@@ -75,21 +69,15 @@ class LowerLayers:
         """Whether one of the layers is in training mode."""
         return any(layer.training for layer in self.layers)
 
-    @contextmanager
-    def seen(self) -> Iterator[list[Tensor]]:
+    def seen(self) -> AbstractContextManager[list[Tensor]]:
         """Collect what the last of the layers gives."""
-        found: list[Tensor] = []
         last = self.layers[-1]
 
-        def see(_: nn.Module, __: Any, output: Any) -> None:
+        def hidden_of(output: Any) -> Any:
             vars(last)[_IN_TUPLE] = isinstance(output, tuple)
-            found.append(output[0] if isinstance(output, tuple) else output)
+            return output[0] if isinstance(output, tuple) else output
 
-        hook = last.register_forward_hook(see)
-        try:
-            yield found
-        finally:
-            hook.remove()
+        return _collecting(last, hidden_of)
 
     @contextmanager
     def giving(self, hidden: Tensor) -> Iterator[None]:
@@ -120,6 +108,17 @@ def backbone_is_frozen(backbone: nn.Module) -> bool:
     pooler = pooler_of(backbone)
     learning = set() if pooler is None else {id(weight) for weight in pooler.parameters()}
     return not any(weight.requires_grad and id(weight) not in learning for weight in backbone.parameters())
+
+
+@contextmanager
+def _collecting(module: nn.Module, hidden_of: Callable[[Any], Tensor]) -> Iterator[list[Tensor]]:
+    """Collect the hidden states in what a module gives inside the block."""
+    found: list[Tensor] = []
+    hook = module.register_forward_hook(lambda _, __, output: found.append(hidden_of(output)))
+    try:
+        yield found
+    finally:
+        hook.remove()
 
 
 def _learns(module: nn.Module) -> bool:
