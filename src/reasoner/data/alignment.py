@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ _CHARACTER_IS_WORD = (
     (0x20000, 0x3FFFF),  # CJK extensions B and later
 )
 """Scripts written without spaces, where every character is taken as a word."""
+_ASCII_WORD = re.compile(r"\w+|[^\w\s]")
 
 
 def split_words(text: str) -> list[Interval]:
@@ -32,6 +34,13 @@ def split_words(text: str) -> list[Interval]:
     character before them, and the two letters of a flag stay together, so an emoji sequence or a decomposed accent is
     not torn apart. Every character that is not white space belongs to exactly one word.
     """
+    if text.isascii():
+        return [Interval(*word.span()) for word in _ASCII_WORD.finditer(text)]
+    return _split_any(text)
+
+
+def _split_any(text: str) -> list[Interval]:
+    """Return the words of any text, character by character; the same as `_ASCII_WORD` where that can be used."""
     words: list[Interval] = []
     open_run = False  # whether a letter or digit may join the last word
     for position, character in enumerate(text):

@@ -55,6 +55,13 @@ def test_what_people_see_as_one_character_is_not_torn(text):
 
 
 @settings(deadline=None)
+@given(st.text(st.characters(max_codepoint=127), max_size=20))
+@example("".join(map(chr, range(128))))
+def test_words_do_not_depend_on_a_word_of_another_script_in_the_text(text):
+    assert split_words(text + " é") == [*split_words(text), (len(text) + 1, len(text) + 2)]
+
+
+@settings(deadline=None)
 @given(any_text)
 def test_a_word_is_a_run_of_letters_or_one_mark(text):
     for start, end in split_words(text):
