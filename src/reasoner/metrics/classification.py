@@ -81,7 +81,7 @@ def classification_scores(
         "accuracy": len(hits) / len(gold),
         "macro_f1": macro_average(occurring)["f1"],
         "weighted_f1": weighted_average(occurring)["f1"],
-        "matthews": _matthews([index[label] for label in gold], [index[label] for label in predicted]),
+        "matthews": _matthews(gold, predicted, hits),
         "by_label": table,
     }
 
@@ -166,12 +166,14 @@ def _correlation(function: Callable[..., Any], gold: Sequence[float], predicted:
     return value if isfinite(value) else 0.0
 
 
-def _matthews(gold: list[int], predicted: list[int]) -> float:
-    from sklearn.metrics import matthews_corrcoef
+def _matthews(gold: Sequence[Hashable], predicted: Sequence[Hashable], hits: Sequence[Hashable]) -> float:
+    import numpy as np
 
-    if len(set(gold)) == 1 or len(set(predicted)) == 1:
-        return 0.0  # scikit-learn's value too, but with a warning
-    return float(matthews_corrcoef(gold, predicted))
+    from reasoner.metrics.counting import matthews_from_sums
+
+    labels = list({*gold, *predicted})
+    counts = [Counter(each) for each in (hits, predicted, gold)]
+    return float(matthews_from_sums(np.array([float(count[label]) for count in counts for label in labels])))
 
 
 def _sorted(labels: Iterable[Hashable]) -> list[Hashable]:
