@@ -11,6 +11,7 @@ from reasoner.data.alignment import Interval, join_words, split_words
 from reasoner.data.entities import entities_of_tags, tags_of_entities
 from reasoner.data.examples import Example, RowDroppedError, RowError, column, text_column
 from reasoner.data.features import Feature
+from reasoner.data.gold_tags import GoldRow, check_words, types_of, unknown_tags, unnamed_numbers
 from reasoner.data.labels import (
     check_label_smoothing,
     label_config,
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
 Entities = list[dict[str, Any]]
 """A prediction: `{"entity_group", "word", "start", "end", "score", "start_word", "end_word"}` each."""
-GoldRow = tuple[str, list[str | None]]
-"""Where a row stands, and its gold in IOB2."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +77,7 @@ class NERExample(Example):
             raise RowError(what, "Give one tag per token.", code="unequal_lengths")
         if not words:
             raise RowDroppedError("{n} rows hold no words and were left out.")
-        _check_words(words)
+        check_words(words)
         if problem := malformed(["O" if isinstance(tag, int) else tag for tag in tags]):
             remedy = "Correct it, or give another tag column with columns."
             raise RowError(problem, remedy, about_labels=True, code="malformed_tag")
@@ -147,7 +146,7 @@ class NER(Task[NERExample, Entities]):
         """Recognise the scheme and learn the tags; see `Task.from_examples`."""
         task = cls(**settings)
         check_label_smoothing(task.label_smoothing)
-        raise_if_any(problem for examples in splits.values() for problem in task._number_problems(examples))
+        raise_if_any(problem for examples in splits.values() for problem in task._numbered(examples))
         if task.scheme is None:
             task = replace(task, scheme=recognised_scheme([task.raw_tags(e) for part in splits.values() for e in part]))
         gold, problems = {}, []
@@ -155,19 +154,19 @@ class NER(Task[NERExample, Entities]):
             gold[split], unreadable = task._read(examples)
             problems += unreadable
         raise_if_any(problems)
-        types = learn_labels({split: _types(rows) for split, rows in gold.items()}, given=task._type_names(), least=1)
+        types = learn_labels({split: types_of(rows) for split, rows in gold.items()}, given=task._type_names(), least=1)
         labels = tuple(task.labels) or ("O", *(f"{prefix}-{name}" for name in types for prefix in "BI"))
         task = replace(task, labels=labels)
-        raise_if_any(problem for rows in gold.values() for problem in task._tag_problems(rows))
+        raise_if_any(problem for rows in gold.values() for problem in unknown_tags(rows, labels))
         training = (tag for _, tags in gold.get("train", ()) for tag in tags if tag is not None)
         return replace(task, class_weights=resolve_weights(task.class_weights, labels, training))
 
     def problems(self, examples: Rows) -> list[Problem]:
         """Return what is wrong with the tags of further data."""
-        if unnamed := self._number_problems(examples):
+        if unnamed := self._numbered(examples):
             return unnamed
         gold, unreadable = self._read(examples)
-        return unreadable or unknown_labels(_types(gold), self._type_names()) or self._tag_problems(gold)
+        return unreadable or unknown_labels(types_of(gold), self._type_names()) or unknown_tags(gold, self.labels)
 
     def gold_tags(self, example: NERExample) -> list[str | None]:
         """Return the gold in IOB2, one a word; None where the word is not scored."""
@@ -349,6 +348,10 @@ class NER(Task[NERExample, Entities]):
     def _type_names(self) -> list[str]:
         return list(dict.fromkeys(label[2:] for label in self.labels if label != "O"))
 
+    def _numbered(self, examples: Rows) -> list[Problem]:
+        """Return what is wrong with tags that are numbers."""
+        return unnamed_numbers(((row.where, row.ner_tags or ()) for row in examples), self.tag_names or self.labels)
+
     def _read(self, examples: Iterable[NERExample]) -> tuple[list[GoldRow], list[Problem]]:
         """Return the gold of the rows, and which rows have tags that are not of the scheme."""
         rows, problems = [], []
@@ -359,41 +362,3 @@ class NER(Task[NERExample, Entities]):
             except LabelError as error:
                 problems.append(Problem(example.where, str(error).rstrip("."), remedy, True, "tag_scheme"))
         return rows, problems
-
-    def _tag_problems(self, rows: Iterable[GoldRow]) -> list[Problem]:
-        """Return the gold tags that are not among the labels, though their types are."""
-        remedy = "Name all tags in the task: labels=['O', 'B-...', 'I-...', ...]."
-        return [
-            Problem(where, f"the tag '{tag}' is not one of the task's labels", remedy, about_labels=True)
-            for where, tags in rows
-            for tag in dict.fromkeys(tags)
-            if tag is not None and tag not in self.labels
-        ]
-
-    def _number_problems(self, examples: Iterable[NERExample]) -> list[Problem]:
-        names = self.tag_names or self.labels
-        problems = []
-        for example in examples:
-            for tag in example.ner_tags or ():
-                if isinstance(tag, str) or tag == IGNORED or 0 <= tag < len(names):
-                    continue
-                if not names:
-                    raise LabelError(
-                        f"{example.where}: ner_tags are numbers, and nothing says what they mean. "
-                        "Give their names in order: task=NER(tag_names=['O', 'B-PER', ...])."
-                    )
-                what = f"ner_tags holds {tag}, which is out of range: there are {len(names)} tags, numbered from 0"
-                remedy = "Correct it, or give all tag_names."
-                problems.append(Problem(example.where, what, remedy, True, "label_out_of_range"))
-        return problems
-
-
-def _types(rows: Iterable[GoldRow]) -> list[tuple[str, str]]:
-    """Return every entity's type with its place; each begins with a B- tag, since gold is in IOB2."""
-    return [(tag[2:], where) for where, tags in rows for tag in tags if tag is not None and tag.startswith("B-")]
-
-
-def _check_words(words: Sequence[Any]) -> None:
-    for word in words:
-        if not isinstance(word, str):
-            raise RowError(f"tokens holds {word!r:.40}, which is not text", "Give each word as a string.")
