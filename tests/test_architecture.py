@@ -29,7 +29,7 @@ ROWS = (
     ("reports", "synthetic", "tasks"),
     ("frozen_parts", "heads"),
     ("data", "methods", "training"),
-    ("losses", "metrics", "packing", "registry"),
+    ("chains", "losses", "metrics", "packing", "registry"),
     ("errors", "notices"),
 )
 """A room may import from the rows below its own, never from its own row or above."""

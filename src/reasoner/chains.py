@@ -55,6 +55,22 @@ def take(values: Tensor, index: Tensor) -> Tensor:
     return values.gather(1, index.unsqueeze(-1).expand(-1, -1, values.shape[-1]))
 
 
+def chain_of(emissions: Tensor, words: Tensor) -> tuple[Chain, Tensor]:
+    """Return the words of each row as a chain, and their places (batch, words).
+
+    Args:
+        emissions: (batch, length, labels).
+        words: (batch, length), 1 at a word, 2 at one of which it is not known what stands before it, else 0 or less.
+    """
+    places, held = gather_words(words > 0)
+    return Chain(take(emissions, places), held, take(words, places) == 2), places
+
+
+def put_back(values: Tensor, chain: Chain, places: Tensor, into: Tensor) -> Tensor:
+    """Return `into` (batch, length) with the values of the chain (batch, words) at their places."""
+    return into.scatter(1, places, torch.where(chain.held, values.to(into.dtype), into.gather(1, places)))
+
+
 def log_partition(chain: Chain, transitions: Tensor) -> Tensor:
     """Return the log of the sum over all label sequences of exp(score), (batch,); 0 for a row without a word.
 

@@ -51,7 +51,7 @@ def cross_entropy(
         label_smoothing: share of the target that is spread evenly over the classes, in [0, 1)
             (Szegedy et al., 2016, https://arxiv.org/abs/1512.00567).
     """
-    logits, labels = _at_least_float32(logits).flatten(0, -2), labels.flatten()
+    logits, labels = at_least_float32(logits).flatten(0, -2), labels.flatten()
     total = functional.cross_entropy(
         logits, labels, weight=weights, ignore_index=IGNORED, label_smoothing=label_smoothing, reduction="sum"
     )
@@ -72,7 +72,7 @@ def binary_cross_entropy(
         weights: (labels,), a weight for each label.
         label_smoothing: how far targets are drawn from 0 and 1 towards 1/2, in [0, 1).
     """
-    logits = _at_least_float32(logits)
+    logits = at_least_float32(logits)
     targets = labels.to(logits.dtype) * (1 - label_smoothing) + label_smoothing / 2
     losses = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     weight = torch.ones_like(losses) if weights is None else weights.to(losses.dtype).expand_as(losses)
@@ -86,7 +86,7 @@ def squared_error(outputs: Tensor, targets: Tensor) -> LossSum:
         outputs: (batch,)
         targets: (batch,)
     """
-    outputs = _at_least_float32(outputs)
+    outputs = at_least_float32(outputs)
     total = (outputs - targets.to(outputs.dtype)).square().sum()
     return LossSum(total, torch.full_like(total, outputs.numel(), requires_grad=False))
 
@@ -99,7 +99,7 @@ def grouped_cross_entropy(scores: Tensor, labels: Tensor, group: Tensor) -> Loss
         labels: (items,), 1 for the right item of its group, else 0.
         group: (items,), the group of each item, from 0 without gaps.
     """
-    scores = _at_least_float32(scores)
+    scores = at_least_float32(scores)
     # As many places as items, though there are fewer groups: to read their number would make a CUDA device wait.
     highest = torch.full_like(scores, float("-inf")).scatter_reduce(0, group, scores.detach(), "amax")  # (items,)
     sums = torch.zeros_like(scores).scatter_add(0, group, (scores - highest[group]).exp())  # (items,)
@@ -109,5 +109,6 @@ def grouped_cross_entropy(scores: Tensor, labels: Tensor, group: Tensor) -> Loss
     return LossSum(total, (last + 1).to(total.dtype))
 
 
-def _at_least_float32(tensor: Tensor) -> Tensor:
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Return the tensor in float32, or in float64 where it is that."""
     return tensor if tensor.dtype == torch.float64 else tensor.float()

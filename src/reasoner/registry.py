@@ -18,6 +18,7 @@ TABLES: dict[str, dict[str, str | type]] = {
     },
     "head": {
         "token_classification": "reasoner.heads.token_classification:TokenClassificationHead",
+        "crf": "reasoner.heads.crf:CRFHead",
         "sequence_classification": "reasoner.heads.sequence_classification:SequenceClassificationHead",
         "question_answering": "reasoner.heads.question_answering:QuestionAnsweringHead",
         "multiple_choice": "reasoner.heads.multiple_choice:MultipleChoiceHead",

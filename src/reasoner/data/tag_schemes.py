@@ -129,6 +129,14 @@ def ill_formed(tags: Sequence[str], scheme: str) -> list[int]:
     return [index for index, tag in enumerate(tags) if tag != written[index]]
 
 
+def legal_steps(tags: Sequence[str]) -> list[list[bool]]:
+    """Return which tag may follow which in IOB2: a row a tag, one for the beginning of a text last, a column a tag.
+
+    `I-X` follows `B-X` and `I-X` alone; all else may follow anything.
+    """
+    return [[tag[0] != "I" or before in (f"B{tag[1:]}", f"I{tag[1:]}") for tag in tags] for before in (*tags, OUTSIDE)]
+
+
 def malformed(tags: Sequence[object]) -> str | None:
     """Say what is wrong with the first tag that is neither `O` nor PREFIX-TYPE; None when nothing is."""
     for number, tag in enumerate(tags, start=1):

@@ -21,7 +21,7 @@ from reasoner.data.labels import (
     resolve_weights,
     unknown_labels,
 )
-from reasoner.data.tag_schemes import malformed, recognised_scheme, to_iob2, write_spans
+from reasoner.data.tag_schemes import legal_steps, malformed, recognised_scheme, to_iob2, write_spans
 from reasoner.data.windows import Window, owned_words, tokenize_in_windows
 from reasoner.errors import DataError, LabelError, Problem, raise_if_any
 from reasoner.losses import IGNORED
@@ -124,6 +124,7 @@ class NER(Task[NERExample, Entities]):
 
     Example = NERExample
     default_head = "token_classification"
+    offered = frozenset({"legal_steps"})
 
     labels: Sequence[str] = ()
     """IOB2 tags, in the order of the model's outputs; empty: found in the data."""
@@ -135,6 +136,9 @@ class NER(Task[NERExample, Entities]):
     """"balanced", or weights by tag."""
     label_smoothing: float = 0.0
     """In [0, 1): how much of the target is spread over all tags."""
+    constrained: bool = False
+    """Predict the most probable tags of a sentence of which no `I-` stands without its entity's beginning; else every
+    word's most probable tag, and such an `I-` begins an entity."""
 
     @property
     def primary_metric(self) -> str:
@@ -304,8 +308,10 @@ class NER(Task[NERExample, Entities]):
         return len(self.labels)
 
     def head_arguments(self) -> dict[str, Any]:
-        """Return weights and smoothing where they are set."""
-        return loss_arguments(self.labels, self.class_weights, self.label_smoothing)
+        """Return weights, smoothing and constraint where they are set, and which tag may follow which."""
+        arguments = loss_arguments(self.labels, self.class_weights, self.label_smoothing)
+        constraint = {"constrained": True} if self.constrained else {}
+        return {**arguments, **constraint, "legal_steps": legal_steps(self.labels)}
 
     def model_config(self) -> dict[str, Any]:
         """Return the tags by number and the numbers by tag."""
@@ -322,9 +328,14 @@ class NER(Task[NERExample, Entities]):
     def _features(self, example: NERExample, windows: list[Window]) -> list[Feature]:
         gold = self.gold_tags(example) if example.ner_tags is not None else None
         numbers = {label: index for index, label in enumerate(self.labels)}
-        features = []
+        features: list[Feature] = []
         for window, owned in zip(windows, owned_words(windows, example.offsets, example.text), strict=True):
-            feature = Feature(window.inputs, info=owned)
+            words = [0] * len(window.offsets)
+            for place in owned:
+                words[place.token] = 1
+            if owned and features:  # what the window before says of the word before is not known here
+                words[owned[0].token] = 2
+            feature = Feature(window.inputs, token_targets={"words": words}, info=owned)
             if gold is not None:
                 labels = [IGNORED] * len(window.offsets)
                 for word, token, _ in owned:
