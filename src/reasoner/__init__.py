@@ -36,6 +36,7 @@ _EXPORTS = {
     "Feature": "reasoner.data.features",
     "Batch": "reasoner.data.features",
     "NER": "reasoner.tasks.ner",
+    "NestedNER": "reasoner.tasks.nested_ner",
     "NLI": "reasoner.tasks.nli",
     "Classification": "reasoner.tasks.classification",
     "QuestionAnswering": "reasoner.tasks.qa",
@@ -88,6 +89,7 @@ if TYPE_CHECKING:
     from reasoner.tasks.classification import Classification
     from reasoner.tasks.multiple_choice import MultipleChoice
     from reasoner.tasks.ner import NER
+    from reasoner.tasks.nested_ner import NestedNER
     from reasoner.tasks.nli import NLI
     from reasoner.tasks.qa import QuestionAnswering
     from reasoner.training.callbacks import Callback

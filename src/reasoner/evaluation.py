@@ -173,4 +173,4 @@ def _summed(losses: Sequence[LossSum | None]) -> LossSum | None:
 
 
 def _has_gold(feature: Feature) -> bool:
-    return bool(feature.targets) or "labels" in feature.token_targets
+    return bool(feature.targets) or any(name.endswith("labels") for name in feature.token_targets)

@@ -91,6 +91,25 @@ def squared_error(outputs: Tensor, targets: Tensor) -> LossSum:
     return LossSum(total, torch.full_like(total, outputs.numel(), requires_grad=False))
 
 
+def several_of_many(logits: Tensor, gold: Tensor, possible: Tensor) -> LossSum:
+    """Cross-entropy for choosing any number of many items, few of which are right: each above 0, all others below.
+
+    log(1 + sum of exp(score) over the wrong) + log(1 + sum of exp(-score) over the right): a softmax in which 0 stands
+    between both (Su et al., 2022, https://arxiv.org/abs/2208.02955). However many are wrong, the hardest count.
+
+    Args:
+        logits: (..., items)
+        gold: (..., items), True where an item is right.
+        possible: (..., items), False where there is no item. What has none is not counted.
+    """
+    logits = at_least_float32(logits)
+    nothing = torch.zeros_like(logits[..., :1])
+    wrong = torch.cat([logits.masked_fill(gold | ~possible, float("-inf")), nothing], dim=-1).logsumexp(-1)
+    right = torch.cat([(-logits).masked_fill(~(gold & possible), float("-inf")), nothing], dim=-1).logsumexp(-1)
+    counted = possible.any(-1)
+    return LossSum(((wrong + right) * counted).sum(), counted.sum().to(logits.dtype))
+
+
 def grouped_cross_entropy(scores: Tensor, labels: Tensor, group: Tensor) -> LossSum:
     """Cross-entropy over groups of any size: a softmax over the scores of each group; the count is groups.
 

@@ -11,6 +11,7 @@ from reasoner.errors import ConfigError, suggestion
 TABLES: dict[str, dict[str, str | type]] = {
     "task": {
         "ner": "reasoner.tasks.ner:NER",
+        "nested_ner": "reasoner.tasks.nested_ner:NestedNER",
         "nli": "reasoner.tasks.nli:NLI",
         "classification": "reasoner.tasks.classification:Classification",
         "qa": "reasoner.tasks.qa:QuestionAnswering",
@@ -19,6 +20,7 @@ TABLES: dict[str, dict[str, str | type]] = {
     "head": {
         "token_classification": "reasoner.heads.token_classification:TokenClassificationHead",
         "crf": "reasoner.heads.crf:CRFHead",
+        "span": "reasoner.heads.span:SpanHead",
         "sequence_classification": "reasoner.heads.sequence_classification:SequenceClassificationHead",
         "question_answering": "reasoner.heads.question_answering:QuestionAnsweringHead",
         "multiple_choice": "reasoner.heads.multiple_choice:MultipleChoiceHead",

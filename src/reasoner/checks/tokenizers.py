@@ -11,6 +11,7 @@ from reasoner.checks.subject import Subject
 from reasoner.data.windows import whole_characters
 from reasoner.notices import counting
 from reasoner.tasks.ner import NER
+from reasoner.tasks.nested_ner import NestedNER
 from reasoner.tasks.qa import QuestionAnswering
 
 SAMPLE = 200
@@ -23,7 +24,7 @@ def check_tokenizer(subject: Subject) -> Iterator[Finding]:
     """Find offsets that do not point at the text of their token (where tasks need them), and many unknown tokens."""
     if subject.tokenizer is None:
         return
-    needs_offsets = issubclass(subject.task_class, (NER, QuestionAnswering))
+    needs_offsets = issubclass(subject.task_class, (NER, NestedNER, QuestionAnswering))
     wrong, not_known = [], []
     looked_at = tokens = unknown = 0
     for examples in subject.examples.values():

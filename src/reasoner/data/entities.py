@@ -7,7 +7,7 @@ from typing import Any
 
 from reasoner.data.alignment import Interval, words_of_characters
 from reasoner.data.examples import RowError
-from reasoner.data.tag_schemes import is_tag, read_spans
+from reasoner.data.tag_schemes import Span, is_tag, read_spans
 from reasoner.notices import count
 
 
@@ -23,8 +23,28 @@ def tags_of_entities(entities: Any, text: str, offsets: Sequence[Interval]) -> l
         RowError: if an entity has another form, holds no word, or overlaps another.
     """
     tags = ["O"] * len(offsets)
+    for entity, (first, last, label) in zip(entities, spans_of_entities(entities, text, offsets), strict=True):
+        if any(tag != "O" for tag in tags[first:last]):
+            what = f"the entity {entity!r:.60} overlaps another"
+            raise RowError(what, "Keep one of them: a tag per word cannot hold both; task='nested_ner' can.")
+        tags[first:last] = [f"B-{label}", *[f"I-{label}"] * (last - first - 1)]
+    return tags
+
+
+def spans_of_entities(entities: Any, text: str, offsets: Sequence[Interval]) -> list[Span]:
+    """Return the words of each entity, as given; one that begins or ends inside a word is widened, and counted.
+
+    Args:
+        entities: a list of `{"start", "end", "label"}`, characters of `text`, the end excluded.
+        text: what the characters are counted in.
+        offsets: where each word stands in it.
+
+    Raises:
+        RowError: if an entity has another form, or holds no word.
+    """
     if not isinstance(entities, (list, tuple)):
         raise RowError(f"entities is {type(entities).__name__}, not a list", "Give a list, [] for none.")
+    spans = []
     for entity in entities:
         start, end, label = _entity(entity)
         touched = words_of_characters(start, end, offsets) if 0 <= start < end <= len(text) else None
@@ -32,13 +52,10 @@ def tags_of_entities(entities: Any, text: str, offsets: Sequence[Interval]) -> l
             what = f"the entity {entity!r:.60} holds no word of the text ({len(text)} characters)"
             raise RowError(what, "Correct its offsets: the end is excluded.")
         first, last = touched
-        if any(tag != "O" for tag in tags[first:last]):
-            what = f"the entity {entity!r:.60} overlaps another"
-            raise RowError(what, "Keep one of them: a tag per word cannot hold both.")
         if text[start:end].strip() != text[offsets[first].start : offsets[last - 1].end]:
             count("{n} entities began or ended inside a word and were widened to whole words.")
-        tags[first:last] = [f"B-{label}", *[f"I-{label}"] * (last - first - 1)]
-    return tags
+        spans.append(Span(first, last, label))
+    return spans
 
 
 def entities_of_tags(
@@ -52,21 +69,24 @@ def entities_of_tags(
         text: what the characters are counted in.
         offsets: where each word stands in it.
     """
-    entities = []
-    for first, last, kind in read_spans(tags):
-        start, end = offsets[first].start, offsets[last - 1].end
-        entities.append(
-            {
-                "entity_group": kind,
-                "word": text[start:end],
-                "start": start,
-                "end": end,
-                "score": sum(probabilities[first:last]) / (last - first),
-                "start_word": first,
-                "end_word": last,
-            }
-        )
-    return entities
+    return [
+        entity_of_span(span, sum(probabilities[span.start : span.end]) / (span.end - span.start), text, offsets)
+        for span in read_spans(tags)
+    ]
+
+
+def entity_of_span(span: Span, score: float, text: str, offsets: Sequence[Interval]) -> dict[str, Any]:
+    """Return an entity of some words as `predict` gives it: with its text, and counted in characters and in words."""
+    start, end = offsets[span.start].start, offsets[span.end - 1].end
+    return {
+        "entity_group": span.type,
+        "word": text[start:end],
+        "start": start,
+        "end": end,
+        "score": score,
+        "start_word": span.start,
+        "end_word": span.end,
+    }
 
 
 def _entity(entity: Any) -> tuple[int, int, str]:

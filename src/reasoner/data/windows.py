@@ -29,7 +29,7 @@ class Window:
 
 
 class Owned(NamedTuple):
-    """A word that a window owns, and the token in that window where its label stands."""
+    """A word that a window owns (or shows), and the token in that window where its label stands."""
 
     word: int
     token: int
@@ -119,7 +119,12 @@ def owners(word_of_token: Sequence[Sequence[int]], number_of_words: int) -> list
 
 
 def owned_words(windows: Sequence[Window], words: Sequence[Interval], text: str) -> list[list[Owned]]:
-    """Return for each window the words that it owns, each at its first sub-word there.
+    """Return for each window the words that it owns, each at its first sub-word there; see `shown_words`."""
+    return [[place for place, own in shown if own] for shown in shown_words(windows, words, text)]
+
+
+def shown_words(windows: Sequence[Window], words: Sequence[Interval], text: str) -> list[list[tuple[Owned, bool]]]:
+    """Return for each window the words that it shows, each at its first sub-word there, and whether it owns them.
 
     Args:
         windows: those of one text.
@@ -129,12 +134,12 @@ def owned_words(windows: Sequence[Window], words: Sequence[Interval], text: str)
     word_of_token = [words_of_tokens(window.offsets, words, text) for window in windows]
     owner = owners(word_of_token, len(words))
     ends = ends_of_words([window.offsets for window in windows], word_of_token, words)
-    owned = []
+    shown = []
     for index, word_of in enumerate(word_of_token):
         first_token = {word: token for token, word in reversed(list(enumerate(word_of))) if word >= 0}
         places = sorted(first_token.items())
-        owned.append([Owned(word, token, ends[word]) for word, token in places if owner[word] == index])
-    return owned
+        shown.append([(Owned(word, token, ends[word]), owner[word] == index) for word, token in places])
+    return shown
 
 
 def whole_characters(texts: Sequence[str]) -> list[str]:

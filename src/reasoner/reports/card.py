@@ -28,6 +28,7 @@ PIPELINE_TAGS = {
 }
 INPUTS = {
     "ner": '"Ada Lovelace was born in London."',
+    "nested_ner": '"She works at the University of Oslo."',
     "nli": '{"premise": "Two dogs run.", "hypothesis": "An animal moves."}',
     "classification": '"The text to classify."',
     "qa": '{"question": "Where was Ada born?", "context": "Ada was born in London."}',

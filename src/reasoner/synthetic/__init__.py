@@ -9,6 +9,7 @@ from __future__ import annotations
 from reasoner.synthetic.choices import multiple_choice_pack
 from reasoner.synthetic.entities import ner_pack
 from reasoner.synthetic.inference import nli_pack
+from reasoner.synthetic.nested import nested_ner_pack
 from reasoner.synthetic.reading import qa_pack
 
-__all__ = ["multiple_choice_pack", "ner_pack", "nli_pack", "qa_pack"]
+__all__ = ["multiple_choice_pack", "ner_pack", "nested_ner_pack", "nli_pack", "qa_pack"]
