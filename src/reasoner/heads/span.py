@@ -89,7 +89,7 @@ class SpanHead(TaskHead):
 
     def predict(self, outputs: Outputs, batch: Batch) -> list[Any]:
         """Return a `SpansRecord` a feature: every span that scores above 0."""
-        logits = at_least_float32(outputs["logits"])
+        logits = at_least_float32(outputs["logits"].detach())
         found = (_possible(batch, logits) & (logits > 0)).nonzero()  # (spans, 4), in order of rows
         probabilities = logits[tuple(found.T)].sigmoid().float().cpu()
         found = found.cpu()
