@@ -129,6 +129,8 @@ class TaskModel(nn.Module):
         with _quietly():
             make = _copied if isinstance(source, nn.Module) else _loaded
             network, has_head = make(source, auto_class, config, same_labels)
+        if task.token_types:
+            _add_token_types(network, task.token_types)
         stored = source.dtype if isinstance(source, nn.Module) else getattr(given, "dtype", None)
         if stored in (torch.float16, torch.bfloat16):
             say(f"The checkpoint's weights are {stored}; they are trained in float32.")
@@ -218,6 +220,28 @@ def length_limit(network: Any, tokenizer: Any) -> int:
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
             limit = module.num_embeddings - module.padding_idx - 1
     return int(min(limit, tokenizer.model_max_length))
+
+
+def token_type_embeddings(network: Any) -> nn.Embedding:
+    """Return the network's embeddings of token types.
+
+    Raises:
+        ConfigError: if it has none.
+    """
+    for name, module in network.named_modules():
+        if name.endswith("token_type_embeddings") and isinstance(module, nn.Embedding):
+            return module
+    raise ConfigError(f"{type(network).__name__} has no token types, where case_features would go. Leave them out.")
+
+
+@torch.no_grad()
+def _add_token_types(network: Any, number: int) -> None:
+    """Give the network embeddings of `number` token types: new ones equal that of type 0, and so change nothing yet."""
+    table = token_type_embeddings(network)
+    more = number - table.num_embeddings
+    if more > 0:
+        table.weight = nn.Parameter(torch.cat([table.weight, table.weight[:1].expand(more, -1)]))
+        table.num_embeddings = network.config.type_vocab_size = number
 
 
 def _loaded(source: Any, auto_class: Any, config: Any, same_labels: bool) -> tuple[Any, bool]:

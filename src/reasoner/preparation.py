@@ -22,7 +22,7 @@ from reasoner.errors import ConfigError, DataError, Problem, raise_if_any
 from reasoner.evaluation import Encoded
 from reasoner.inference import Predictor
 from reasoner.methods.base import Method
-from reasoner.model import LONGEST_DEFAULT, TaskModel, length_limit, read_config
+from reasoner.model import LONGEST_DEFAULT, TaskModel, length_limit, read_config, token_type_embeddings
 from reasoner.notices import say
 from reasoner.registry import resolve
 from reasoner.tasks.base import Task
@@ -176,8 +176,10 @@ def build_predictor(source: Any, task: Task[Any, Any], *, config: TrainingConfig
         ConfigError: if they cannot be loaded, the tokenizer gives no offsets, or the architecture has no checkpointing
             of gradients and it is asked for.
     """
-    task = task.matched_to(read_config(source))
+    known = read_config(source)
+    task = task.matched_to(known)
     tokenizer = load_tokenizer(source, given=tokenizer)
+    task = task.fitted_to(known, tokenizer)
     seed_everything(config.seed)
     model = TaskModel.from_pretrained(source, task, dropout=config.dropout)
     if config.gradient_checkpointing:
@@ -230,6 +232,8 @@ def prepared(
         split: predictor.encode(rows, name=split, cache=config.feature_cache) for split, rows in examples.items()
     }
     method.apply(predictor.model)
+    if predictor.task.token_types and not token_type_embeddings(predictor.model.network).weight.requires_grad:
+        say("The method freezes the embeddings of token types: what they tell of word shapes is not learned.")
     return predictor, encoded
 
 

@@ -57,7 +57,10 @@ def save_folder(folder: str | Path, predictor: Predictor, run: Run) -> None:
         predictor.model.save(temporary)
         predictor.tokenizer.backend_tokenizer.no_truncation()  # or the file would hold that of the last call
         predictor.tokenizer.save_pretrained(temporary)
-        (temporary / "README.md").write_text(model_card(run, auto_class=predictor.model.head.auto_class), "utf-8")
+        head = predictor.model.head
+        elsewhere = [note for note in (head.elsewhere, predictor.task.elsewhere()) if note]
+        card = model_card(run, auto_class=head.auto_class, elsewhere=elsewhere)
+        (temporary / "README.md").write_text(card, "utf-8")
         (temporary / CONFIG_FILE).write_text(json.dumps(record, indent=2, ensure_ascii=False), "utf-8")
         _move_in_place(temporary, folder)
     except (OSError, SafetensorError) as error:

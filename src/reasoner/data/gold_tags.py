@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -52,6 +53,20 @@ def unnamed_numbers(rows: Iterable[tuple[str, Sequence[str | int]]], names: Sequ
             what = f"ner_tags holds {tag}, which is out of range: there are {len(names)} tags, numbered from 0"
             problems.append(Problem(where, what, "Correct it, or give all tag_names.", True, "label_out_of_range"))
     return problems
+
+
+def commonest_tags(sentences: Iterable[tuple[Sequence[str], Sequence[str | None]]]) -> dict[str, str]:
+    """Return for each word the tag that it has most often; None is no tag.
+
+    Args:
+        sentences: words and tags of each.
+    """
+    seen: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for words, tags in sentences:
+        for word, tag in zip(words, tags, strict=True):
+            if tag is not None:
+                seen[word][tag] += 1
+    return {word: counts.most_common(1)[0][0] for word, counts in seen.items()}
 
 
 def check_words(words: Sequence[Any]) -> None:

@@ -10,11 +10,19 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from reasoner.data.alignment import Interval, words_of_tokens
+from reasoner.notices import say
 
 LOWER, SECOND_TEXT, CAPITAL, CAPITALS, MIXED, DIGITS, OTHER = range(7)
 """The token type of each shape; special tokens have that of `LOWER`, as in a model without shapes. `SECOND_TEXT` is
 what pretraining used the type for, and stays unused."""
 NUMBER = 7
+CASING_TELLS = 0.7
+"""From which measure on (`casing_tells`) the model is told, where that is left to the data."""
+ELSEWHERE = (
+    "The model is told how each word is written by `token_type_ids`: 2 for each token of a word with a capital, 3 for "
+    "capitals, 4 for mixed, 5 for digits, 6 for other marks, 0 for small letters and special tokens. Plain "
+    "transformers gives 0 to all, and so reads every word as one in small letters."
+)
 _PROBES = ("May", "PARIS", "iPhone")
 
 
@@ -54,6 +62,21 @@ def is_uncased(tokenizer: Any) -> bool:
         == tokenizer(word.lower(), add_special_tokens=False)["input_ids"]
         for word in _PROBES
     )
+
+
+def worth_telling(casing: float, config: Any, tokenizer: Any) -> bool:
+    """Decide whether the model is told, and say it if it is: where nothing else tells, and it can.
+
+    Args:
+        casing: what `casing_tells` found.
+        config: of the model, which must have token types.
+        tokenizer: must be uncased.
+    """
+    worth = bool(getattr(config, "type_vocab_size", 0)) and casing >= CASING_TELLS and is_uncased(tokenizer)
+    if worth:
+        say(f"case_features: the tokenizer is uncased, and large letters are {100 * casing:.0f} points more frequent "
+            "in words of entities than in others: the model is told how each word is written.")  # fmt: skip
+    return worth
 
 
 def casing_tells(sentences: Iterable[tuple[Sequence[str], Sequence[bool]]]) -> float:

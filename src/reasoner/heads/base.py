@@ -47,6 +47,8 @@ class TaskHead(nn.Module, ABC):
 
     auto_class: ClassVar[str | None] = None
     """Such as `"AutoModelForTokenClassification"`; None: own layers."""
+    elsewhere: ClassVar[str] = ""
+    """What whoever uses the folder without this library must know of the head, for the model card."""
     temperature: float = 1.0
     """What the logits are divided by before they become probabilities: fitted on validation, 1 until then."""
 

@@ -39,6 +39,10 @@ class CRFHead(TaskHead):
     """
 
     auto_class = "AutoModelForTokenClassification"
+    elsewhere = (
+        "The scores of steps from label to label are in `head.safetensors`, which plain transformers does not read: it "
+        "takes the best label of each token, and its results differ."
+    )
     legal: Tensor
 
     def __init__(self, config: PreTrainedConfig, *, num_outputs: int, legal_steps: Sequence[Sequence[bool]]) -> None:

@@ -94,7 +94,7 @@ class SpanHead(TaskHead):
         probabilities = logits[tuple(found.T)].sigmoid().float().cpu()
         found = found.cpu()
         sizes = torch.bincount(found[:, 0], minlength=len(logits)).tolist()
-        rows = zip(found.split(sizes), probabilities.split(sizes), strict=True)
+        rows = zip(torch.split(found, sizes), torch.split(probabilities, sizes), strict=True)
         return [
             SpansRecord(spans[:, 2].numpy(), spans[:, 3].numpy(), spans[:, 1].numpy(), sure.numpy())
             for spans, sure in rows

@@ -42,7 +42,7 @@ _PATH = re.compile(r"(?<![\w/:])(?:~|\.{1,2}|[A-Za-z]:)?[\\/](?:[^\s\\/'\":,;()]
 _MARKUP = re.compile(r"[\\`*\[\]<>|#~$&]|(?<!\w)_|_(?!\w)")
 
 
-def model_card(run: Run, *, auto_class: str | None = None) -> str:
+def model_card(run: Run, *, auto_class: str | None = None, elsewhere: Sequence[str] = ()) -> str:
     """Return the text of the folder's README.md: a YAML header, then sections in Markdown.
 
     The form is that of https://huggingface.co/docs/hub/model-cards. Paths are reduced to their last part, so that the
@@ -52,6 +52,7 @@ def model_card(run: Run, *, auto_class: str | None = None) -> str:
         run: the record.
         auto_class: the transformers class that loads the folder, such as `"AutoModelForTokenClassification"`; None:
             the head has layers of its own, which plain transformers does not know.
+        elsewhere: what else must be known where the folder is used without this library.
     """
     base_model = run.model if _is_hub_id(run.model) else None
     run = _without_folders(run)
@@ -60,7 +61,7 @@ def model_card(run: Run, *, auto_class: str | None = None) -> str:
         _section("Scores", _scores(run), level=2),
         _section("How it was trained", _training(run), level=2),
         _section("Data", _data(run), level=2),
-        _section("How to use it", _usage(run, auto_class), level=2),
+        _section("How to use it", _usage(run, auto_class, elsewhere), level=2),
         _section("Limits", [_list(_limits(run))], level=2),
     ]
     return "\n\n".join([_header(run, base_model, auto_class), *sections]) + "\n"
@@ -126,7 +127,7 @@ def _data(run: Run) -> list[str]:
     return blocks or ["Nothing was recorded."]
 
 
-def _usage(run: Run, auto_class: str | None) -> list[str]:
+def _usage(run: Run, auto_class: str | None, elsewhere: Sequence[str]) -> list[str]:
     example = INPUTS.get(run.task, "...")
     own = _code(["import reasoner", "", 'result = reasoner.load("this-folder")', f"print(result.predict({example}))"])
     if auto_class is None:
@@ -134,6 +135,7 @@ def _usage(run: Run, auto_class: str | None) -> list[str]:
             own,
             "The head has layers of its own, in `head.safetensors`: plain transformers loads the backbone alone, "
             "with `AutoModel`.",
+            *elsewhere,
         ]
     plain = _code(
         [
@@ -143,7 +145,7 @@ def _usage(run: Run, auto_class: str | None) -> list[str]:
             f'model = {auto_class}.from_pretrained("this-folder")',
         ]
     )
-    return [own, "Or with transformers alone:", plain]
+    return [own, "Or with transformers alone:", plain, *elsewhere]
 
 
 def _limits(run: Run) -> list[str]:

@@ -210,6 +210,19 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
         """Return the task with its labels in the order that the model's own head has, if it has the same labels."""
         return self
 
+    def fitted_to(self, config: PreTrainedConfig, tokenizer: Any) -> Self:
+        """Return the task with what only the model and its tokenizer can settle; before the first `encode`."""
+        return self
+
+    @property
+    def token_types(self) -> int:
+        """How many kinds of `token_type_ids` its features hold; 0: no more than the model was pretrained with."""
+        return 0
+
+    def elsewhere(self) -> str:
+        """Return what whoever uses the folder without this library must do, for the model card; empty: nothing."""
+        return ""
+
     def tuned(self, predictions: Sequence[PredictionT], examples: Sequence[ExampleT]) -> Self:
         """Return the task with decision thresholds fitted on validation predictions; by default there are none."""
         return self

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
+from reasoner.data import word_shapes
 from reasoner.data.alignment import Interval, join_words, split_words
 from reasoner.data.entities import entities_of_tags, tags_of_entities
 from reasoner.data.examples import Example, RowDroppedError, RowError, column, text_column
 from reasoner.data.features import Feature
-from reasoner.data.gold_tags import GoldRow, check_words, types_of, unknown_tags, unnamed_numbers
+from reasoner.data.gold_tags import GoldRow, check_words, commonest_tags, types_of, unknown_tags, unnamed_numbers
 from reasoner.data.labels import (
     check_label_smoothing,
     label_config,
@@ -136,6 +136,11 @@ class NER(Task[NERExample, Entities]):
     """"balanced", or weights by tag."""
     label_smoothing: float = 0.0
     """In [0, 1): how much of the target is spread over all tags."""
+    case_features: bool | None = False
+    """Tell the model how each word is written (small letters, a capital, capitals, mixed, digits), which an uncased
+    tokenizer hides; None: where it is one, and large letters tell entities in the training words, which is said."""
+    casing: float = 0.0
+    """By how much large letters are more frequent in words of entities than in others; found in the training words."""
     constrained: bool = False
     """Predict the most probable tags of a sentence of which no `I-` stands without its entity's beginning; else every
     word's most probable tag, and such an `I-` begins an entity."""
@@ -163,7 +168,11 @@ class NER(Task[NERExample, Entities]):
         task = replace(task, labels=labels)
         raise_if_any(problem for rows in gold.values() for problem in unknown_tags(rows, labels))
         training = (tag for _, tags in gold.get("train", ()) for tag in tags if tag is not None)
-        return replace(task, class_weights=resolve_weights(task.class_weights, labels, training))
+        casing = word_shapes.casing_tells(
+            (example.tokens, [tag not in ("O", None) for tag in tags])
+            for example, (_, tags) in zip(splits.get("train", ()), gold.get("train", ()), strict=True)
+        )
+        return replace(task, casing=casing, class_weights=resolve_weights(task.class_weights, labels, training))
 
     def problems(self, examples: Rows) -> list[Problem]:
         """Return what is wrong with the tags of further data."""
@@ -275,10 +284,7 @@ class NER(Task[NERExample, Entities]):
 
     def baselines(self, training: Rows, examples: Rows) -> dict[str, list[Any]]:
         """Return no entity at all, and every word with the tag that it has most often in training, else "O"."""
-        seen: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        for word, tag in (pair for e in training for pair in zip(e.tokens, self.gold_tags(e), strict=True) if pair[1]):
-            seen[word][str(tag)] += 1
-        memory = {word: tags.most_common(1)[0][0] for word, tags in seen.items()}
+        memory = commonest_tags((row.tokens, self.gold_tags(row)) for row in training)
         guesses = [[memory.get(word, "O") for word in row.tokens] for row in examples]
         known = [
             entities_of_tags(tags, [1.0] * len(tags), row.text, row.offsets)
@@ -317,6 +323,21 @@ class NER(Task[NERExample, Entities]):
         """Return the tags by number and the numbers by tag."""
         return label_config(self.labels)
 
+    def fitted_to(self, config: PreTrainedConfig, tokenizer: Any) -> Self:
+        """Return the task with `case_features` decided, where it was left to the data."""
+        if self.case_features is not None:
+            return self
+        return replace(self, case_features=word_shapes.worth_telling(self.casing, config, tokenizer))
+
+    @property
+    def token_types(self) -> int:
+        """As many as there are shapes of words, if they are used."""
+        return word_shapes.NUMBER if self.case_features else 0
+
+    def elsewhere(self) -> str:
+        """Return what case features ask for."""
+        return word_shapes.ELSEWHERE if self.case_features else ""
+
     def matched_to(self, config: PreTrainedConfig) -> Self:
         """Return the task with its tags in the model's order, when the model has the same tags."""
         order = ordered_as(self.labels, list((config.id2label or {}).values()))
@@ -333,9 +354,13 @@ class NER(Task[NERExample, Entities]):
             words = [0] * len(window.offsets)
             for place in owned:
                 words[place.token] = 1
+            inputs = window.inputs
+            if self.case_features:
+                shapes = word_shapes.token_shapes(window.offsets, example.offsets, example.text)
+                inputs = {**inputs, "token_type_ids": shapes}
             if owned and features:  # what the window before says of the word before is not known here
                 words[owned[0].token] = 2
-            feature = Feature(window.inputs, token_targets={"words": words}, info=owned)
+            feature = Feature(inputs, token_targets={"words": words}, info=owned)
             if gold is not None:
                 labels = [IGNORED] * len(window.offsets)
                 for word, token, _ in owned:

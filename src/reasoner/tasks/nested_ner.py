@@ -47,7 +47,7 @@ class NestedNERExample(Example):
             raise RowError("entities is missing", "Give a list; an empty one where there are none.")
         example = cls.from_text(text_column(columns, "text", cls), where=where)
         spans = spans_of_entities(entities, example.text, example.offsets)
-        kept = tuple(dict.fromkeys(map(tuple, spans)))
+        kept = tuple(dict.fromkeys((span.start, span.end, span.type) for span in spans))
         if len(kept) < len(spans):
             count("{n} entities stood twice in their row and count once.", len(spans) - len(kept))
         return replace(example, entities=kept)
