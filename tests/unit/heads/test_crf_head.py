@@ -135,3 +135,11 @@ def test_windows_give_each_word_one_place_in_one_chain(prepare):
         assert [(e["entity_group"], e["start"], e["end"]) for e in alone] == [
             (e["entity_group"], e["start"], e["end"]) for e in together
         ]
+
+
+def test_a_word_without_gold_is_no_part_of_the_trained_sequence(head):
+    outputs = logits(1, 3)
+    with_gap = head.loss(outputs, batch_of([[1, 1, 1]], [[1, -100, 2]]))
+    without = head.loss({"logits": outputs["logits"][:, [0, 2]]}, batch_of([[1, 1]], [[1, 2]]))
+    assert with_gap.count.item() == 2
+    torch.testing.assert_close(with_gap.total, without.total)
