@@ -19,17 +19,17 @@ from reasoner.registry import TABLES
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "reasoner"
 
 ROWS = (
-    ("api", "meter", "testing"),
+    ("api", "meter", "testing", "variants"),
     ("tuning",),
-    ("preparation", "result", "seeds"),
+    ("old_skills", "preparation", "result", "seeds"),
     ("calibration", "checks", "comparison", "frozen", "review", "storage"),
     ("inference",),
     ("evaluation",),
-    ("encoding", "model"),
+    ("encoding", "fingerprints", "model"),
     ("reports", "synthetic", "tasks"),
     ("frozen_parts", "heads"),
     ("data", "methods", "training"),
-    ("losses", "metrics", "packing", "registry"),
+    ("losses", "metrics", "packing", "records", "registry"),
     ("errors", "notices"),
 )
 """A room may import from the rows below its own, never from its own row or above."""

@@ -16,6 +16,7 @@ _EXPORTS = {
     "load": "reasoner.api",
     "read_rows": "reasoner.api",
     "shortcuts": "reasoner.meter",
+    "compare": "reasoner.variants",
     "register_head": "reasoner.registry",
     "register_method": "reasoner.registry",
     "register_task": "reasoner.registry",
@@ -25,6 +26,7 @@ _EXPORTS = {
     "Comparison": "reasoner.comparison",
     "Review": "reasoner.review",
     "ShortcutReport": "reasoner.reports.shortcuts",
+    "Leaderboard": "reasoner.reports.leaderboard",
     "TrainingConfig": "reasoner.training.config",
     "Trainer": "reasoner.training.trainer",
     "Callback": "reasoner.training.callbacks",
@@ -81,6 +83,7 @@ if TYPE_CHECKING:
     from reasoner.methods.full import Full
     from reasoner.methods.head import HeadOnly
     from reasoner.registry import register_head, register_method, register_task
+    from reasoner.reports.leaderboard import Leaderboard
     from reasoner.reports.shortcuts import ShortcutReport
     from reasoner.result import Result
     from reasoner.review import Review
@@ -93,6 +96,7 @@ if TYPE_CHECKING:
     from reasoner.training.callbacks import Callback
     from reasoner.training.config import TrainingConfig
     from reasoner.training.trainer import Trainer
+    from reasoner.variants import compare
 
 
 def __getattr__(name: str) -> Any:
