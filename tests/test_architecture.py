@@ -19,15 +19,15 @@ from reasoner.registry import TABLES
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "reasoner"
 
 ROWS = (
-    ("api", "meter", "testing", "variants"),
+    ("api", "hyperparameters", "meter", "testing", "variants"),
     ("tuning",),
     ("old_skills", "preparation", "result", "seeds"),
     ("calibration", "checks", "comparison", "frozen", "review", "storage"),
     ("inference",),
     ("evaluation",),
     ("encoding", "fingerprints", "model"),
-    ("reports", "synthetic", "tasks"),
-    ("frozen_parts", "heads"),
+    ("reports", "search_space", "synthetic", "tasks"),
+    ("frozen_parts", "heads", "settings", "study"),
     ("data", "methods", "training"),
     ("losses", "metrics", "packing", "records", "registry"),
     ("errors", "notices"),

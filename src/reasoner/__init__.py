@@ -17,6 +17,8 @@ _EXPORTS = {
     "read_rows": "reasoner.api",
     "shortcuts": "reasoner.meter",
     "compare": "reasoner.variants",
+    "search": "reasoner.hyperparameters",
+    "read_settings": "reasoner.settings",
     "register_head": "reasoner.registry",
     "register_method": "reasoner.registry",
     "register_task": "reasoner.registry",
@@ -27,6 +29,7 @@ _EXPORTS = {
     "Review": "reasoner.review",
     "ShortcutReport": "reasoner.reports.shortcuts",
     "Leaderboard": "reasoner.reports.leaderboard",
+    "SearchResult": "reasoner.reports.trials",
     "TrainingConfig": "reasoner.training.config",
     "Trainer": "reasoner.training.trainer",
     "Callback": "reasoner.training.callbacks",
@@ -76,6 +79,7 @@ if TYPE_CHECKING:
         ReasonerError,
     )
     from reasoner.heads.base import TaskHead
+    from reasoner.hyperparameters import search
     from reasoner.losses import LossSum
     from reasoner.meter import shortcuts
     from reasoner.methods.base import Method
@@ -85,8 +89,10 @@ if TYPE_CHECKING:
     from reasoner.registry import register_head, register_method, register_task
     from reasoner.reports.leaderboard import Leaderboard
     from reasoner.reports.shortcuts import ShortcutReport
+    from reasoner.reports.trials import SearchResult
     from reasoner.result import Result
     from reasoner.review import Review
+    from reasoner.settings import read_settings
     from reasoner.tasks.base import PartialInput, Task
     from reasoner.tasks.classification import Classification
     from reasoner.tasks.multiple_choice import MultipleChoice

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from reasoner.data.examples import examples_from_rows
 from reasoner.data.sources import read_splits
@@ -77,7 +76,7 @@ def tuned_folder(model: Any) -> Path:
 
 def _take_layers(old: Any, tuned: Any) -> None:
     """Put the tuned backbone, with the old pooler, in place of the old one."""
-    backbone: nn.Module = tuned.backbone
+    backbone = tuned.backbone
     if hasattr(backbone, "pooler"):
         backbone.pooler = getattr(old.backbone, "pooler", None)
     if old.network.base_model is old.network:

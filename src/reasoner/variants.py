@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import product
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reasoner import fingerprints
 from reasoner.checks.reading import ReadingRecord
-from reasoner.errors import ConfigError, suggestion
+from reasoner.errors import ConfigError
 from reasoner.methods.base import Method
 from reasoner.notices import collect, tell
 from reasoner.old_skills import OldSkills, tuned_folder
@@ -64,11 +64,6 @@ class _Shared:
     old: OldSkills | None
     features: str
     """A folder for what tokenising gives: the data are encoded once, not once a run."""
-
-    @property
-    def metric(self) -> str:
-        """What all are scored by."""
-        return next(iter(self.tasks.values())).primary_metric
 
 
 def compare(
@@ -130,27 +125,15 @@ def compare(
         base = Variant("", model, task, as_method(method), tokenizer, config)
         lists = {"methods": methods, "models": models, "heads": heads}
         chosen = list(_variants(base, variants, {name: of for name, of in lists.items() if of is not None}))
-        task_class = _only_class(chosen)
         plan = _plan(chosen, seeds, overrides)
-        reading = ReadingRecord()
-        examples = read_examples(data, task_class.Example, config=plan[0].config, columns=columns, record=reading)
-        old = None if old_data is None else OldSkills(old_data, choose_device(config.use_cpu))
-        for variant in chosen if old else ():
-            tuned_folder(variant.model)
-        shared = _Shared(
-            examples=examples,
-            tasks=_learned(chosen, examples),
-            sources=names_of_sources(data, list(examples)),
-            reading=reading if check else None,
-            old=old,
-            features=features,
-        )
+        shared = _shared(plan, data, columns, old_data, check, features)
+        runs = _records(plan, shared, Records(output_dir))
         return make_leaderboard(
-            _records(plan, shared, Records(output_dir)),
+            runs,
             names=[variant.name for variant in chosen],
-            task=name_of("task", task_class),
-            metric=shared.metric,
-            split="test" if "test" in examples else "validation",
+            task=name_of("task", type(shared.tasks[chosen[0].name])),
+            metric=shared.tasks[chosen[0].name].primary_metric,
+            split="test" if "test" in shared.examples else "validation",
         )
 
 
@@ -185,7 +168,7 @@ def _variants(
 def _combinations(base: Variant, lists: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, Any]]:
     """Return a variant for each combination of the lists' members, named by them."""
     task_class, settings = task_class_and_settings(base.task)
-    fields_of = {
+    fields_of: dict[str, Callable[[Any], tuple[str, dict[str, Any]]]] = {
         "methods": lambda method: (_short(as_method(method)), {"method": method}),
         "models": lambda model: (name_of_model(model), {"model": model}),
         "heads": lambda head: (head, {"task": task_class(**{**settings, "head": head})}),
@@ -207,12 +190,31 @@ def _short(method: Method) -> str:
     return f"{type(method).__name__}({', '.join(changed)})"
 
 
-def _only_class(variants: Sequence[Variant]) -> type[Task[Any, Any]]:
-    classes = {task_class_and_settings(variant.task)[0] for variant in variants}
+def _shared(
+    plan: Sequence[Variant], data: Any, columns: Mapping[str, Any] | None, old_data: Any, check: bool, features: str
+) -> _Shared:
+    """Read the data, once for all runs.
+
+    Raises:
+        ConfigError: if the variants are not of one task and metric, or old data are given and a model knows no old task.
+        DataError: if the data cannot be used.
+    """
+    classes = {task_class_and_settings(variant.task)[0] for variant in plan}
     if len(classes) != 1:
         names = ", ".join(sorted(cls.__name__ for cls in classes)) or "none"
         raise ConfigError(f"Variants of one task can be compared; here they are of {names}.")
-    return classes.pop()
+    for variant in plan if old_data is not None else ():
+        tuned_folder(variant.model)
+    reading, config = ReadingRecord(), plan[0].config
+    examples = read_examples(data, classes.pop().Example, config=config, columns=columns, record=reading)
+    return _Shared(
+        examples=examples,
+        tasks=_learned(plan, examples),
+        sources=names_of_sources(data, list(examples)),
+        reading=reading if check else None,
+        old=None if old_data is None else OldSkills(old_data, choose_device(config.use_cpu)),
+        features=features,
+    )
 
 
 def _learned(variants: Sequence[Variant], examples: Mapping[str, Sequence[Any]]) -> dict[str, Task[Any, Any]]:

@@ -189,7 +189,9 @@ def _standing(name: str, runs: Sequence[dict[str, Any]], split: str) -> Standing
         **_score(done, split),
         validation=_mean([run["scores"]["validation"] for run in done]),
         trainable_share=fmean(run["trainable_parameters"] / run["parameters"] for run in done),
-        **{key: _mean([run[key] for run in done]) for key in ("seconds", "steps", "epochs")},
+        seconds=_mean([run["seconds"] for run in done]),
+        steps=_mean([run["steps"] for run in done]),
+        epochs=_mean([run["epochs"] for run in done]),
         peak_memory_mib=max((run["peak_memory_mib"] for run in done if run["peak_memory_mib"]), default=None),
         disk_bytes=max(run["disk_bytes"] for run in done),
         old_change=_mean(olds) if olds else None,
@@ -222,7 +224,9 @@ def _notes(standings: Sequence[Standing], runs: Sequence[dict[str, Any]], split:
         of = [item.name for item in standings if item.interval_over == kind]
         if of:
             whose = "" if len(of) == sum(bool(item.interval_over) for item in standings) else f" of {', '.join(of)}"
-            yield f"The intervals{whose} are {name}; scores are means of {_counts(standings, kind)} a variant."
+            counts = " or ".join(map(str, sorted({item.runs for item in standings if item.name in of})))
+            scores = "each score is of one run" if kind == "rows" else f"each score is the mean of {counts} runs"
+            yield f"The intervals{whose} are {name}; {scores}."
     if split == "test":
         yield "The order is that of validation, which chooses; the scores on test say what the choice is worth."
     else:
@@ -239,9 +243,3 @@ def _notes(standings: Sequence[Standing], runs: Sequence[dict[str, Any]], split:
     for name in ("device", "threads", "versions"):
         if len({str(run[name]) for run in done}) > 1:
             yield f"Not all runs were made with the same {name}: compare times and memory with care."
-
-
-def _counts(standings: Sequence[Standing], kind: str) -> str:
-    counts = sorted({item.runs for item in standings if item.interval_over == kind})
-    text = " or ".join(map(str, counts))
-    return f"{text} run{'s' if counts != [1] else ''}"

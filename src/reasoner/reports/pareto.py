@@ -46,7 +46,7 @@ def pareto_plot(board: Leaderboard, *, against: str = "trainable_share") -> Figu
     _draw(axes, drawn, against)
     front = pareto_front(drawn, against, greater=greater_is_better(board.metric))
     scale = _COSTS[against][1]
-    axes.plot([getattr(item, against) * scale for item in front], [item.score for item in front],
+    axes.plot([getattr(item, against) * scale for item in front], list(map(_score, front)),
               color=GREY, linestyle="--", linewidth=1.2, zorder=1, label="beaten by none in both")  # fmt: skip
     axes.set_title(f"{board.task}: {board.metric} on {board.split}, against its cost", fontsize=11)
     axes.set_ylabel(_score_label(board, drawn), fontsize=10)
@@ -72,18 +72,23 @@ def pareto_front(standings: Sequence[Standing], against: str, *, greater: bool) 
     """
     front: list[Standing] = []
     sign = 1 if greater else -1
-    for item in sorted(standings, key=lambda item: (getattr(item, against), -sign * (item.score or 0.0))):
-        if not front or sign * (item.score or 0.0) > sign * (front[-1].score or 0.0):
+    for item in sorted(standings, key=lambda item: (getattr(item, against), -sign * _score(item))):
+        if not front or sign * _score(item) > sign * _score(front[-1]):
             front.append(item)
     return front
+
+
+def _score(standing: Standing) -> float:
+    assert standing.score is not None  # those without one are not drawn
+    return standing.score
 
 
 def _draw(axes: Any, drawn: Sequence[Standing], against: str) -> None:
     scale = _COSTS[against][1]
     for number, item in enumerate(drawn):
         ends = None
-        if item.lower is not None and item.upper is not None and item.score is not None:
-            ends = [[item.score - item.lower], [item.upper - item.score]]
+        if item.lower is not None and item.upper is not None:
+            ends = [[_score(item) - item.lower], [item.upper - _score(item)]]
         axes.errorbar(
             [getattr(item, against) * scale],
             [item.score],
