@@ -196,7 +196,7 @@ def _shared(
     """Read the data, once for all runs.
 
     Raises:
-        ConfigError: if the variants are not of one task and metric, or old data are given and a model knows no old task.
+        ConfigError: if the variants are not of one task and metric, or a model knows no old task that old data are for.
         DataError: if the data cannot be used.
     """
     classes = {task_class_and_settings(variant.task)[0] for variant in plan}
@@ -219,8 +219,8 @@ def _shared(
 
 def _learned(variants: Sequence[Variant], examples: Mapping[str, Sequence[Any]]) -> dict[str, Task[Any, Any]]:
     """Return each variant's task, with the labels of the examples."""
-    tasks = {}
-    for variant in variants:
+    tasks: dict[str, Task[Any, Any]] = {}
+    for variant in {variant.name: variant for variant in variants}.values():
         task_class, settings = task_class_and_settings(variant.task)
         tasks[variant.name] = task_class.from_examples(examples, **settings)
     metrics = {task.primary_metric for task in tasks.values()}
