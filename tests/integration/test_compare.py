@@ -19,6 +19,12 @@ ROWS = CASES["classification"].splits
 QUICK = {"max_steps": 3, "eval_steps": 3, "per_device_train_batch_size": 4, "use_cpu": True, "learning_rate": 3e-3}
 
 
+@pytest.fixture(autouse=True)
+def no_collecting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's collector takes longer than a tiny model's training."""
+    monkeypatch.setattr(reasoner.variants, "release_memory", lambda: None)
+
+
 @pytest.fixture
 def trainings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Each training that is begun, by method and seed; one that is named here as ("method", seed) fails."""
@@ -34,7 +40,7 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
 
 def compare(model: Any, **settings: Any) -> reasoner.Leaderboard:
-    return reasoner.compare(model, ROWS, task="classification", **{**QUICK, **settings})
+    return reasoner.compare(model, ROWS, task="classification", **{**QUICK, "check": False, **settings})
 
 
 def test_each_run_is_what_fine_tune_would_do(lively_bert: Path) -> None:
@@ -42,7 +48,9 @@ def test_each_run_is_what_fine_tune_would_do(lively_bert: Path) -> None:
     assert {item.name for item in board.standings} == {"Full()", "HeadOnly()"}
     for method, name in (("full", "Full()"), ("head", "HeadOnly()")):
         results = [
-            reasoner.fine_tune(lively_bert, ROWS, task="classification", method=method, seed=seed, **QUICK)
+            reasoner.fine_tune(
+                lively_bert, ROWS, task="classification", method=method, seed=seed, check=False, **QUICK
+            )
             for seed in (0, 1)
         ]
         for split in ("validation", "test"):
