@@ -48,9 +48,7 @@ def test_each_run_is_what_fine_tune_would_do(lively_bert: Path) -> None:
     assert {item.name for item in board.standings} == {"Full()", "HeadOnly()"}
     for method, name in (("full", "Full()"), ("head", "HeadOnly()")):
         results = [
-            reasoner.fine_tune(
-                lively_bert, ROWS, task="classification", method=method, seed=seed, check=False, **QUICK
-            )
+            reasoner.fine_tune(lively_bert, ROWS, task="classification", method=method, seed=seed, check=False, **QUICK)
             for seed in (0, 1)
         ]
         for split in ("validation", "test"):
