@@ -35,7 +35,9 @@ def main() -> None:
     if found.path is not None:  # the file is all that another program needs
         best = reasoner.read_settings(found.path)
         print(f"fine_tune(..., **read_settings('{found.path}')) trains with", best["method"])
-        print(f"at a learning rate of {best['config'].learning_rate:.2g}. The model is in {arguments.output}/best_model.")
+        print(
+            f"at a learning rate of {best['config'].learning_rate:.2g}. The model is in {arguments.output}/best_model."
+        )
 
 
 if __name__ == "__main__":
