@@ -72,6 +72,7 @@ def killed(folder: Path, trials: int) -> None:
     program = subprocess.Popen(command)
     while len(finished(folder)) < trials // 2:
         time.sleep(0.2)
+    time.sleep(1.0)  # into the next one
     program.kill()
     program.wait()
     print(f"Killed when {len(finished(folder))} trials were finished.", flush=True)

@@ -10,7 +10,7 @@ from reasoner.errors import ConfigError, suggestion
 from reasoner.metrics.direction import greater_is_better
 from reasoner.reports.layout import clipped
 from reasoner.reports.leaderboard import MIB, Leaderboard, Standing
-from reasoner.reports.plots import BLUE, GREEN, GREY, ORANGE, empty_figure, finish, png, written
+from reasoner.reports.plots import BLUE, GREEN, GREY, ORANGE, empty_figure, finish, png, unit, written
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,9 +49,9 @@ def pareto_plot(board: Leaderboard, *, against: str = "trainable_share") -> Figu
     axes.plot([getattr(item, against) * scale for item in front], list(map(_score, front)),
               color=GREY, linestyle="--", linewidth=1.2, zorder=1, label="beaten by none in both")  # fmt: skip
     axes.set_title(f"{board.task}: {board.metric} on {board.split}, against its cost", fontsize=11)
-    axes.set_ylabel(_score_label(board, drawn), fontsize=10)
     _cost_axis(axes, drawn, against)
     finish(axes)
+    _score_axis(axes, board, drawn)
     axes.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     return figure
 
@@ -103,20 +103,23 @@ def _draw(axes: Any, drawn: Sequence[Standing], against: str) -> None:
 
 
 def _cost_axis(axes: Any, drawn: Sequence[Standing], against: str) -> None:
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     label, scale, form = _COSTS[against]
     costs = [getattr(item, against) * scale for item in drawn]
     axes.set_xlabel(label, fontsize=10)
     axes.set_xlim(min(costs) / 1.6, max(costs) * 1.6)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1,) if max(costs) / min(costs) > 100 else (1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: form.format(value)))
-    if max(costs) / min(costs) > 20:
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    else:
-        axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: form.format(value)))
-        axes.tick_params(axis="x", which="minor", labelsize=8)
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _score_label(board: Leaderboard, drawn: Sequence[Standing]) -> str:
+def _score_axis(axes: Any, board: Leaderboard, drawn: Sequence[Standing]) -> None:
+    """Name the score; of a fraction show what lies between 0 and 1, even if an interval of few seeds leaves that."""
+    fraction = unit(board.metric, list(map(_score, drawn)))
     over = {item.interval_over for item in drawn} - {""}
-    return f"{board.metric}, 95% interval over {' or '.join(sorted(over))}" if over else board.metric
+    ends = f", 95% interval over {' or '.join(sorted(over))}" if over else ""
+    axes.set_ylabel(f"{board.metric}{'' if over else fraction}{ends}", fontsize=10)
+    if fraction:
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, -0.02), min(high, 1.02))

@@ -108,7 +108,7 @@ def _draw_scores(axes: Any, run: Run) -> None:
     metric = run.primary_metric
     steps, values = series(run, "validation", metric)
     axes.set_title(f"{metric} on validation", fontsize=11)
-    axes.set_ylabel(f"{metric}{_unit(metric, values)}", fontsize=10)
+    axes.set_ylabel(f"{metric}{unit(metric, values)}", fontsize=10)
     if not steps:
         axes.text(0.5, 0.5, "not evaluated during training", transform=axes.transAxes, ha="center", color=GREY)
         return
@@ -195,7 +195,8 @@ def finish(axes: Any) -> None:
         axes.legend(fontsize=9, loc="best", framealpha=0.8, edgecolor="none")
 
 
-def _unit(metric: str, values: list[float]) -> str:
+def unit(metric: str, values: list[float]) -> str:
+    """Return what an axis says of a score that is a fraction; nothing of others."""
     try:
         share = greater_is_better(metric) and not metric.endswith(_CORRELATIONS)
     except ConfigError:  # a loaded run whose metric another library would have registered

@@ -145,6 +145,15 @@ def test_a_plot_is_written(tmp_path: Path) -> None:
     assert sorted(labels) == sorted([*(item.name for item in found.standings), "beaten by none in both"])
 
 
+def test_a_fraction_is_drawn_between_0_and_1_though_an_interval_leaves_that() -> None:
+    pytest.importorskip("matplotlib", reason="the extra 'plots' is not installed")
+    found = board(run("a", 0, 0.3), run("a", 1, 0.9))
+    assert found["a"].lower is not None and found["a"].lower < -1
+    assert found.plot().axes[0].get_ylim() == (-0.02, 1.02)
+    smaller = board(run("a", 0, 3.0), run("a", 1, 9.0), metric="loss")
+    assert smaller.plot().axes[0].get_ylim()[1] > 10
+
+
 def test_what_cannot_be_plotted_is_said() -> None:
     pytest.importorskip("matplotlib", reason="the extra 'plots' is not installed")
     with pytest.raises(ConfigError, match="There is nothing to draw"):
