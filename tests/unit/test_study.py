@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -86,13 +87,15 @@ def test_several_at_once_make_no_trial_too_many(opened: Any) -> None:
     begun = threading.Barrier(3, timeout=30)
     errors = []
 
+    def slow(trial: Any) -> float:
+        time.sleep(0.3)  # the last ones run at the same time
+        return float(trial.number)
+
     def work() -> None:
         try:
-            place = opened()
+            study, heartbeats = opened()
             begun.wait()
-            study, heartbeats = place
-            run_trials(study, lambda trial: trial.number * 1.0, n_trials=7, heartbeats=heartbeats,
-                       after=lambda trial: None)  # fmt: skip
+            run_trials(study, slow, n_trials=7, heartbeats=heartbeats, after=lambda trial: None)
         except Exception as error:
             errors.append(error)
 
