@@ -19,17 +19,17 @@ from reasoner.registry import TABLES
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "reasoner"
 
 ROWS = (
-    ("api", "meter", "testing"),
+    ("api", "hyperparameters", "meter", "testing", "variants"),
     ("tuning",),
-    ("preparation", "result", "seeds"),
+    ("old_skills", "preparation", "result", "seeds"),
     ("calibration", "checks", "comparison", "frozen", "review", "storage"),
     ("inference",),
     ("evaluation",),
-    ("encoding", "model"),
-    ("reports", "synthetic", "tasks"),
-    ("frozen_parts", "heads"),
+    ("encoding", "fingerprints", "model"),
+    ("reports", "search_space", "synthetic", "tasks"),
+    ("frozen_parts", "heads", "settings", "study"),
     ("data", "methods", "training"),
-    ("chains", "losses", "metrics", "packing", "registry"),
+    ("chains", "losses", "metrics", "packing", "records", "registry"),
     ("errors", "notices"),
 )
 """A room may import from the rows below its own, never from its own row or above."""

@@ -16,6 +16,9 @@ _EXPORTS = {
     "load": "reasoner.api",
     "read_rows": "reasoner.api",
     "shortcuts": "reasoner.meter",
+    "compare": "reasoner.variants",
+    "search": "reasoner.hyperparameters",
+    "read_settings": "reasoner.settings",
     "register_head": "reasoner.registry",
     "register_method": "reasoner.registry",
     "register_task": "reasoner.registry",
@@ -25,6 +28,8 @@ _EXPORTS = {
     "Comparison": "reasoner.comparison",
     "Review": "reasoner.review",
     "ShortcutReport": "reasoner.reports.shortcuts",
+    "Leaderboard": "reasoner.reports.leaderboard",
+    "SearchResult": "reasoner.reports.trials",
     "TrainingConfig": "reasoner.training.config",
     "Trainer": "reasoner.training.trainer",
     "Callback": "reasoner.training.callbacks",
@@ -75,6 +80,7 @@ if TYPE_CHECKING:
         ReasonerError,
     )
     from reasoner.heads.base import TaskHead
+    from reasoner.hyperparameters import search
     from reasoner.losses import LossSum
     from reasoner.meter import shortcuts
     from reasoner.methods.base import Method
@@ -82,9 +88,12 @@ if TYPE_CHECKING:
     from reasoner.methods.full import Full
     from reasoner.methods.head import HeadOnly
     from reasoner.registry import register_head, register_method, register_task
+    from reasoner.reports.leaderboard import Leaderboard
     from reasoner.reports.shortcuts import ShortcutReport
+    from reasoner.reports.trials import SearchResult
     from reasoner.result import Result
     from reasoner.review import Review
+    from reasoner.settings import read_settings
     from reasoner.tasks.base import PartialInput, Task
     from reasoner.tasks.classification import Classification
     from reasoner.tasks.multiple_choice import MultipleChoice
@@ -95,6 +104,7 @@ if TYPE_CHECKING:
     from reasoner.training.callbacks import Callback
     from reasoner.training.config import TrainingConfig
     from reasoner.training.trainer import Trainer
+    from reasoner.variants import compare
 
 
 def __getattr__(name: str) -> Any:

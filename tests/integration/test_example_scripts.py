@@ -61,6 +61,30 @@ def test_qa_cuts_a_squad_file_by_article(run, tmp_path: Path):
     assert "Who built the lighthouse?" in printed
 
 
+def test_compare_methods_on_files(run, tmp_path: Path):
+    _write_nli(tmp_path / "data")
+    chosen = ("--data", "data", "--task", "nli", "--methods", "full", "head", "--seeds", "0", "--epochs", "1")
+    printed = run("compare_methods.py", *chosen)
+    assert "nli: 2 variants, accuracy on test" in printed and "Best on validation: " in printed
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"runs", "table.txt", "pareto.png", "pareto_time.png"}
+    assert (tmp_path / "out" / "table.txt").read_text("utf-8").strip() in printed
+
+
+def test_search_on_files(run, tmp_path: Path):
+    pytest.importorskip("optuna", reason="the extra 'search' is not installed")
+    _write_nli(tmp_path / "data")
+    printed = run("search.py", "--data", "data", "--task", "nli", "--method", "head", "--trials", "2")
+    assert "Search for nli by accuracy on validation: 2 complete" in printed and "HeadOnly()" in printed
+    assert "test" in reasoner.load(tmp_path / "out" / "best_model").metrics
+
+
+def _write_nli(folder: Path) -> None:
+    folder.mkdir()
+    for split, rows in reasoner.synthetic.nli_pack(train=24, validation=9, test=9).items():
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
 def _paragraph(row: dict) -> dict:
     answers = zip(row["answers"]["text"], row["answers"]["answer_start"], strict=True)
     question = {

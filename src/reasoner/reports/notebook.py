@@ -26,7 +26,7 @@ def report_html(run: Run) -> str:
 
     The learning curve is an inline PNG where matplotlib is installed; elsewhere a sentence says how to install it.
     """
-    tables = [_table(table) for table in score_tables(run)]
+    tables = [table_html(table) for table in score_tables(run)]
     parts = [_heading(title(run)), _facts(overview(run)), *tables[:1], *map(_note, notes(run)), *tables[1:]]
     if facts := training_facts(run):
         parts += [_heading("Training"), _facts(facts)]
@@ -54,7 +54,8 @@ def _facts(facts: Facts) -> str:
     return f'<table style="{_BLOCK}">{"".join(rows)}</table>'
 
 
-def _table(table: Table) -> str:
+def table_html(table: Table) -> str:
+    """Return a table with its title as HTML."""
     styles = (_NAME, *([_NUMBER] * (len(table.columns) - 1)))
     head = _row(table.columns, "th", tuple(f"{style}; border-bottom: {_LINE}" for style in styles))
     rows = []

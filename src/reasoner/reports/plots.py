@@ -37,12 +37,12 @@ def learning_curve(run: Run) -> Figure:
     """
     if not run.history:
         raise ConfigError("There is no history to plot: the run has logged nothing yet.")
-    figure = _empty_figure()
+    figure = empty_figure()
     losses, scores = figure.subplots(1, 2)
     _draw_losses(losses, run)
     _draw_scores(scores, run)
     for axes in (losses, scores):
-        _finish(axes)
+        finish(axes)
         _over_steps(axes, run)
     return figure
 
@@ -55,12 +55,12 @@ def calibration_plot(run: Run) -> Figure:
     """
     if not run.calibration.get("bins"):
         raise ConfigError("There is no calibration to plot: this task, or this earlier model, has no confidences.")
-    figure = _empty_figure()
+    figure = empty_figure()
     reliability, risk = figure.subplots(1, 2)
     _draw_reliability(reliability, run)
     _draw_risk(risk, run)
     for axes in (reliability, risk):
-        _finish(axes)
+        finish(axes)
     return figure
 
 
@@ -70,7 +70,7 @@ def learning_curve_png(run: Run) -> bytes:
     Raises:
         ConfigError: as `learning_curve`.
     """
-    return _png(learning_curve(run))
+    return png(learning_curve(run))
 
 
 def save_calibration_plot(run: Run, path: str | Path) -> Path:
@@ -79,7 +79,7 @@ def save_calibration_plot(run: Run, path: str | Path) -> Path:
     Raises:
         ConfigError: if the path does not end with `.png`, or as `calibration_plot`.
     """
-    return _written(path, lambda: _png(calibration_plot(run)))
+    return written(path, lambda: png(calibration_plot(run)))
 
 
 def save_learning_curve(run: Run, path: str | Path) -> Path:
@@ -88,7 +88,7 @@ def save_learning_curve(run: Run, path: str | Path) -> Path:
     Raises:
         ConfigError: if the path does not end with `.png`, or as `learning_curve`.
     """
-    return _written(path, lambda: learning_curve_png(run))
+    return written(path, lambda: learning_curve_png(run))
 
 
 def series(run: Run, split: str, name: str) -> tuple[list[int], list[float]]:
@@ -108,7 +108,7 @@ def _draw_scores(axes: Any, run: Run) -> None:
     metric = run.primary_metric
     steps, values = series(run, "validation", metric)
     axes.set_title(f"{metric} on validation", fontsize=11)
-    axes.set_ylabel(f"{metric}{_unit(metric, values)}", fontsize=10)
+    axes.set_ylabel(f"{metric}{unit(metric, values)}", fontsize=10)
     if not steps:
         axes.text(0.5, 0.5, "not evaluated during training", transform=axes.transAxes, ha="center", color=GREY)
         return
@@ -185,7 +185,8 @@ def _over_steps(axes: Any, run: Run) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
 
 
-def _finish(axes: Any) -> None:
+def finish(axes: Any) -> None:
+    """Give axes the look of all figures, and a legend where something is named."""
     axes.tick_params(labelsize=9)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
@@ -194,7 +195,8 @@ def _finish(axes: Any) -> None:
         axes.legend(fontsize=9, loc="best", framealpha=0.8, edgecolor="none")
 
 
-def _unit(metric: str, values: list[float]) -> str:
+def unit(metric: str, values: list[float]) -> str:
+    """Return what an axis says of a score that is a fraction; nothing of others."""
     try:
         share = greater_is_better(metric) and not metric.endswith(_CORRELATIONS)
     except ConfigError:  # a loaded run whose metric another library would have registered
@@ -202,7 +204,12 @@ def _unit(metric: str, values: list[float]) -> str:
     return " (fraction, 0 to 1)" if share and all(0 <= value <= 1 for value in values) else ""
 
 
-def _empty_figure() -> Figure:
+def empty_figure() -> Figure:
+    """Return a figure of 900 x 360 pixels that belongs to no pyplot state, and shows itself in a notebook.
+
+    Raises:
+        ConfigError: if matplotlib is not installed.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -210,11 +217,16 @@ def _empty_figure() -> Figure:
         raise ConfigError("Plots need matplotlib. Install it: pip install 'reasoner-ft[plots]'") from None
     figure: Any = Figure(figsize=SIZE, dpi=RESOLUTION, layout="constrained")
     FigureCanvasAgg(figure)
-    figure._repr_png_ = partial(_png, figure)  # IPython shows figures by itself only after pyplot was imported
+    figure._repr_png_ = partial(png, figure)  # IPython shows figures by itself only after pyplot was imported
     return figure  # type: ignore[no-any-return]
 
 
-def _written(path: str | Path, image: Callable[[], bytes]) -> Path:
+def written(path: str | Path, image: Callable[[], bytes]) -> Path:
+    """Write the image, and return where it is. Missing folders are made.
+
+    Raises:
+        ConfigError: if the path does not end with `.png`.
+    """
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise ConfigError(f"The plot is written as PNG, but the path is '{path}'. Give a name that ends with .png.")
@@ -224,7 +236,8 @@ def _written(path: str | Path, image: Callable[[], bytes]) -> Path:
     return path
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """Return the figure as the bytes of a PNG."""
     canvas: Any = figure.canvas
     buffer = BytesIO()
     canvas.print_png(buffer)  # unlike savefig it follows no setting that would change the size

@@ -1,0 +1,355 @@
+"""Which of several methods, models, heads or settings is best with an equal budget? One training a variant and seed."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from reasoner import fingerprints
+from reasoner.checks.reading import ReadingRecord
+from reasoner.errors import ConfigError
+from reasoner.methods.base import Method
+from reasoner.notices import collect, tell
+from reasoner.old_skills import OldSkills, tuned_folder
+from reasoner.preparation import (
+    as_method,
+    embedded_model,
+    name_of_model,
+    names_of_sources,
+    read_examples,
+    task_class_and_settings,
+    versions,
+)
+from reasoner.records import Records
+from reasoner.registry import name_of
+from reasoner.reports.leaderboard import Leaderboard, make_leaderboard
+from reasoner.result import Result
+from reasoner.seeds import configs_of_seeds
+from reasoner.tasks.base import Task
+from reasoner.training.config import TrainingConfig
+from reasoner.training.engine import choose_device
+from reasoner.training.memory import release_memory, reset_peak_memory
+from reasoner.tuning import train_on_examples
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class Variant(NamedTuple):
+    """One of the things that are compared: what `fine_tune` is given."""
+
+    name: str
+    model: Any
+    task: str | Task[Any, Any]
+    method: Method
+    tokenizer: Any
+    config: TrainingConfig
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What all runs have in common."""
+
+    examples: Mapping[str, Sequence[Any]]
+    tasks: Mapping[str, Task[Any, Any]]
+    """That of each variant, with what it learned from the examples."""
+    sources: Mapping[str, str]
+    reading: ReadingRecord | None
+    """None: data and models are not checked."""
+    old: OldSkills | None
+    features: str
+    """A folder for what tokenising gives: the data are encoded once, not once a run."""
+
+
+def compare(
+    model: str | Path | PreTrainedModel | None,
+    data: Any,
+    *,
+    task: str | Task[Any, Any],
+    variants: Mapping[str, Mapping[str, Any]] | None = None,
+    methods: Sequence[str | Method] | None = None,
+    models: Sequence[Any] | None = None,
+    heads: Sequence[str] | None = None,
+    seeds: Sequence[int] = (0, 1, 2),
+    method: str | Method = "full",
+    output_dir: str | Path | None = None,
+    old_data: Any = None,
+    columns: Mapping[str, Any] | None = None,
+    tokenizer: Any = None,
+    check: bool = True,
+    config: TrainingConfig | None = None,
+    **overrides: Any,
+) -> Leaderboard:
+    """Train methods, models, heads or settings on the same rows, with the same budget and seeds; put them in a table.
+
+    Each run is what `fine_tune` would do. All seeds of the first round come before those of the second, so that after
+    an interrupt every variant has as many. A run that fails is a row with its error, and the others go on.
+
+    Args:
+        model: as in `fine_tune`; what variants change is theirs.
+        data: as in `fine_tune`; read and encoded once. A validation split that is cut off is that of the first seed.
+        task: as in `fine_tune`.
+        variants: name -> what is different there: "model", "method", "task" (of the same class; for heads and their
+            settings), "tokenizer", or fields of `TrainingConfig`.
+        methods: instead: methods, each a variant.
+        models: instead, or with `methods`: models, each with each method.
+        heads: likewise registered names of heads.
+        seeds: each variant is trained once with each.
+        method: of variants that name none.
+        output_dir: where each run leaves a record (`runs/*.json`): a second call makes only those that are missing or
+            have failed. Models are not kept. None: nothing is written.
+        old_data: rows with gold for the task that the models were tuned on before (folders that `fine_tune` wrote): how
+            much of that is lost. The old head is put on the tuned layers.
+        columns: as in `fine_tune`.
+        tokenizer: as in `fine_tune`.
+        check: as in `fine_tune`.
+        config: as in `fine_tune`; `evaluate_before` is off if none is given.
+        overrides: fields of `TrainingConfig`, for all variants that do not say otherwise.
+
+    Raises:
+        ConfigError: if a name or setting is unknown, or there is nothing to compare.
+        DataError: if the data cannot be used.
+
+    Example:
+        >>> import reasoner
+        >>> pack = reasoner.synthetic.nli_pack(train=40, validation=20, test=20)
+        >>> print(reasoner.compare(None, pack, task="nli", methods=["full", "head"], max_steps=1))  # doctest: +SKIP
+    """
+    with collect(), TemporaryDirectory(prefix="reasoner-", ignore_cleanup_errors=True) as features:
+        config = TrainingConfig.from_overrides(config or TrainingConfig(evaluate_before=False), overrides)
+        base = Variant("", model, task, as_method(method), tokenizer, config)
+        lists = {"methods": methods, "models": models, "heads": heads}
+        chosen = list(_variants(base, variants, {name: of for name, of in lists.items() if of is not None}))
+        plan = _plan(chosen, seeds, overrides)
+        shared = _shared(plan, data, columns, old_data, check, features)
+        runs = _records(plan, shared, Records(output_dir))
+        return make_leaderboard(
+            runs,
+            names=[variant.name for variant in chosen],
+            task=name_of("task", type(shared.tasks[chosen[0].name])),
+            metric=shared.tasks[chosen[0].name].primary_metric,
+            split="test" if "test" in shared.examples else "validation",
+        )
+
+
+# --- what is compared ------------------------------------------------------------------------------------------------
+
+
+def _variants(
+    base: Variant, variants: Mapping[str, Mapping[str, Any]] | None, lists: Mapping[str, Sequence[Any]]
+) -> Iterator[Variant]:
+    """Yield the base with what each variant changes.
+
+    Raises:
+        ConfigError: if both forms or none are given, or a variant cannot be made.
+    """
+    if (variants is None) == (not lists):
+        raise ConfigError("Give what is to be compared: variants={name: {...}}, or methods, models or heads as lists.")
+    if variants is None:
+        variants = _combinations(base, lists)
+    for name, changes in variants.items():
+        own = {key: changes[key] for key in ("model", "method", "task", "tokenizer") if key in changes}
+        settings = {key: value for key, value in changes.items() if key not in own}
+        if "seed" in settings:
+            raise ConfigError(f"Variant '{name}' sets seed, which is the same for all. Give seeds=[...].")
+        try:
+            config = TrainingConfig.from_overrides(base.config, settings)
+            method = as_method(own.pop("method", base.method))
+        except ConfigError as error:
+            raise ConfigError(f"Variant '{name}': {error}") from error
+        yield base._replace(**own, name=str(name), method=method, config=config)
+
+
+def _combinations(base: Variant, lists: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, Any]]:
+    """Return a variant for each combination of the lists' members, named by them."""
+    task_class, settings = task_class_and_settings(base.task)
+    fields_of: dict[str, Callable[[Any], tuple[str, dict[str, Any]]]] = {
+        "methods": lambda method: (_short(as_method(method)), {"method": method}),
+        "models": lambda model: (name_of_model(model), {"model": model}),
+        "heads": lambda head: (head, {"task": task_class(**{**settings, "head": head})}),
+    }
+    made: dict[str, dict[str, Any]] = {}
+    for members in product(*([fields_of[name](member) for member in of] for name, of in lists.items())):
+        name = ", ".join(label for label, _ in members)
+        if name in made:
+            raise ConfigError(f"'{name}' is there twice. Give each once, or name them: variants={{name: {{...}}}}.")
+        made[name] = {key: value for _, changes in members for key, value in changes.items()}
+    return made
+
+
+def _short(method: Method) -> str:
+    """Return a method with the settings that are not its defaults."""
+    changed = (
+        f"{item.name}={value!r}" for item in fields(method) if (value := getattr(method, item.name)) != item.default
+    )
+    return f"{type(method).__name__}({', '.join(changed)})"
+
+
+def _shared(
+    plan: Sequence[Variant], data: Any, columns: Mapping[str, Any] | None, old_data: Any, check: bool, features: str
+) -> _Shared:
+    """Read the data, once for all runs.
+
+    Raises:
+        ConfigError: if the variants are not of one task and metric, or a model knows no old task that old data are for.
+        DataError: if the data cannot be used.
+    """
+    classes = {task_class_and_settings(variant.task)[0] for variant in plan}
+    if len(classes) != 1:
+        names = ", ".join(sorted(cls.__name__ for cls in classes)) or "none"
+        raise ConfigError(f"Variants of one task can be compared; here they are of {names}.")
+    for variant in plan if old_data is not None else ():
+        tuned_folder(variant.model)
+    reading, config = ReadingRecord(), plan[0].config
+    examples = read_examples(data, classes.pop().Example, config=config, columns=columns, record=reading)
+    return _Shared(
+        examples=examples,
+        tasks=_learned(plan, examples),
+        sources=names_of_sources(data, list(examples)),
+        reading=reading if check else None,
+        old=None if old_data is None else OldSkills(old_data, choose_device(config.use_cpu)),
+        features=features,
+    )
+
+
+def _learned(variants: Sequence[Variant], examples: Mapping[str, Sequence[Any]]) -> dict[str, Task[Any, Any]]:
+    """Return each variant's task, with the labels of the examples."""
+    tasks: dict[str, Task[Any, Any]] = {}
+    for variant in {variant.name: variant for variant in variants}.values():
+        task_class, settings = task_class_and_settings(variant.task)
+        tasks[variant.name] = task_class.from_examples(examples, **settings)
+    metrics = {task.primary_metric for task in tasks.values()}
+    if len(metrics) != 1:
+        raise ConfigError(f"The variants are scored by {' and '.join(sorted(metrics))}. Compare those with one metric.")
+    return tasks
+
+
+def _plan(variants: Sequence[Variant], seeds: Sequence[int], overrides: Mapping[str, Any]) -> list[Variant]:
+    """Return the runs: all variants with the first seed, then with the next."""
+    configs = [configs_of_seeds(variant.config, seeds, overrides) for variant in variants]
+    return [
+        variant._replace(config=config)
+        for of_seed in zip(*configs, strict=True)
+        for variant, config in zip(variants, of_seed, strict=True)
+    ]
+
+
+# --- the runs --------------------------------------------------------------------------------------------------------
+
+
+def _records(plan: Sequence[Variant], shared: _Shared, records: Records) -> list[dict[str, Any]]:
+    """Return the record of each run; those that are not there yet are made."""
+    keys = _keys(plan, shared)
+    found = [records.find(key) for key in keys]
+    missing = sum(record is None for record in found)
+    if missing < len(plan):
+        tell(f"{len(plan) - missing} of {len(plan)} runs are there already.")
+    checked: set[str] = set()
+    made = []
+    for number, (variant, key, record) in enumerate(zip(plan, keys, found, strict=True), start=1):
+        if record is None:
+            tell(f"Run {number} of {len(plan)}: {variant.name}, seed {variant.config.seed}.")
+            if shared.old:
+                shared.old.before(tuned_folder(variant.model))  # what is wrong with the old rows is no run's failure
+            record = records.keep(key, _tried(variant, shared, check=variant.name not in checked))
+        if record["error"] is None:
+            checked.add(variant.name)
+        made.append({**record, "variant": variant.name})  # a renamed variant is the same run
+    return made
+
+
+def _keys(plan: Sequence[Variant], shared: _Shared) -> list[str]:
+    """Return a name for each run, made of all that its result is made of."""
+    examples = fingerprints.of_examples(shared.examples)
+    old = "" if shared.old is None else repr([row.columns for row in shared.old.rows])
+    models: dict[int, str] = {}
+    keys = []
+    for variant in plan:
+        source = embedded_model() if variant.model is None else variant.model
+        if id(variant.model) not in models:
+            models[id(variant.model)] = fingerprints.of_model(source)
+        parts = {
+            "model": models[id(variant.model)],
+            "task": fingerprints.of_task(shared.tasks[variant.name]),
+            "method": fingerprints.of_method(variant.method),
+            "tokenizer": fingerprints.of_tokenizer(variant.tokenizer),
+            "config": fingerprints.of_config(variant.config),
+            "examples": examples,
+            "old": old,
+        }
+        keys.append(f"seed-{variant.config.seed}-{fingerprints.fingerprint(parts)}")
+    return keys
+
+
+def _tried(variant: Variant, shared: _Shared, *, check: bool) -> dict[str, Any]:
+    """Run, and return the record: that of a failure if it is one. An interrupt by the keyboard is none."""
+    release_memory()
+    own_peak = reset_peak_memory()
+    record: dict[str, Any] = {
+        "variant": variant.name,
+        "seed": variant.config.seed,
+        "model": name_of_model(variant.model),
+        "method": repr(variant.method),
+        "config": {**fingerprints.of_config(variant.config)},
+        "versions": versions(),
+        "error": None,
+    }
+    try:
+        with collect(apart=True):
+            result = _trained(variant, shared, check=check)
+            record |= _measured(result, own_peak=own_peak)
+            if shared.old:
+                record["old"] = shared.old.after(tuned_folder(variant.model), result.predictor)
+    except Exception as error:
+        record["error"] = f"{type(error).__name__}: {error}"
+        record["traceback"] = traceback.format_exc()
+        tell(f"{variant.name}, seed {variant.config.seed} failed, the others go on. {record['error']}")
+    return record
+
+
+def _trained(variant: Variant, shared: _Shared, *, check: bool) -> Result:
+    cache = variant.config.feature_cache or shared.features
+    return train_on_examples(
+        variant.model,
+        shared.examples,
+        task=variant.task,
+        method=variant.method,
+        config=replace(variant.config, feature_cache=cache),
+        tokenizer=variant.tokenizer,
+        sources=shared.sources,
+        record=shared.reading if check else None,
+    )
+
+
+def _measured(result: Result, *, own_peak: bool) -> dict[str, Any]:
+    """Return the scores of a run and what it cost."""
+    run, metric, train = result.run, result.run.primary_metric, result.run.metrics["train"]
+    device = result.predictor.device.type
+    peak = train.get("peak_memory_mib") if own_peak or device == "cuda" else None
+    splits = [split for split in ("validation", "test") if split in run.metrics]
+    return {
+        "learning_rate": run.config["learning_rate"],
+        "scores": {split: run.metrics[split][metric] for split in splits},
+        "intervals": {split: run.intervals[split] for split in splits if split in run.intervals},
+        "parameters": run.parameters,
+        "trainable_parameters": run.trainable_parameters,
+        **{name: train[name] for name in ("seconds", "steps", "epochs", "tokens_per_second")},
+        "stopped_early": run.stopped_early,
+        "peak_memory_mib": peak,
+        "disk_bytes": _bytes_on_disk(result),
+        "device": device,
+        "threads": train.get("threads"),
+        "notices": run.notices,
+    }
+
+
+def _bytes_on_disk(result: Result) -> int:
+    """Return what the weights take when they are saved; the tokenizer is the same for all."""
+    with TemporaryDirectory(prefix="reasoner-", ignore_cleanup_errors=True) as folder:
+        result.save(folder)
+        return sum(path.stat().st_size for path in Path(folder).rglob("*.safetensors"))
