@@ -14,6 +14,7 @@ from torch import nn
 import reasoner
 from reasoner.checks.reading import ReadingRecord, Recorder
 from reasoner.checks.subject import Subject
+from reasoner.data.batching import padding_of
 from reasoner.data.examples import Example, examples_from_rows
 from reasoner.data.rows import Row
 from reasoner.data.sources import read_splits
@@ -182,6 +183,8 @@ def build_predictor(source: Any, task: Task[Any, Any], *, config: TrainingConfig
     model = TaskModel.from_pretrained(source, task, dropout=config.dropout)
     if config.gradient_checkpointing:
         _compute_again(model.network)
+    if getattr(model.network.config, "pad_token_id", None) is None:  # decoders that classify a text look for its end
+        model.network.config.pad_token_id = padding_of(tokenizer)["input_ids"]
     limit = length_limit(model.network, tokenizer)
     if config.max_length and config.max_length > limit:
         raise ConfigError(f"max_length={config.max_length}, but the model takes {limit} tokens. Give at most that.")

@@ -26,6 +26,7 @@ TABLES: dict[str, dict[str, str | type]] = {
         "full": "reasoner.methods.full:Full",
         "head": "reasoner.methods.head:HeadOnly",
         "freeze": "reasoner.methods.freeze:Freeze",
+        "bitfit": "reasoner.methods.bitfit:BitFit",
     },
 }
 """Other libraries add lines by `register_*`, or by an entry point in the group `reasoner.<kind>s`."""
