@@ -92,8 +92,18 @@ class PeftAdded(Added):
             super().check_mergeable()
 
     def merged(self) -> Any:
-        """Fold LoRA's or IA3's weights into the network."""
-        return self.peft.merge_and_unload()
+        """Fold LoRA's or IA3's weights into the network (peft's own `merge_and_unload` fails for IA3 with a pooler)."""
+        from peft.tuners.tuners_utils import BaseTunerLayer
+        from peft.utils import ModulesToSaveWrapper
+
+        network = self.peft.get_base_model()
+        for name, module in list(network.named_modules()):
+            if isinstance(module, BaseTunerLayer):
+                module.merge()
+                network.set_submodule(name, module.get_base_layer())
+            elif isinstance(module, ModulesToSaveWrapper):
+                network.set_submodule(name, module.modules_to_save[module.active_adapters[0]])
+        return network
 
 
 @contextmanager

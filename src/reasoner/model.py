@@ -204,7 +204,7 @@ class TaskModel(nn.Module):
         return model
 
     def save(self, folder: Path) -> None:
-        """Write the weights, and the head's own if it has any, into a folder; of what was added to a base that alone."""
+        """Write the weights, or what was added to a base, and the head's own if it has any, into a folder."""
         from safetensors.torch import save_file
 
         if self.added is None:

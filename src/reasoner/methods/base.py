@@ -28,7 +28,7 @@ class Method(ABC):
         """How many of the model's positions the method takes for itself: no text gets them."""
         return 0
 
-    def begin_epoch(self, model: Any, epoch: int) -> None:
+    def begin_epoch(self, model: Any, epoch: int) -> None:  # noqa: B027  # most methods have nothing to say there
         """Mark anew which weights learn from this epoch on, counted from 0. All that ever do must be in `apply`."""
 
 
