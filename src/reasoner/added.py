@@ -58,12 +58,14 @@ class PeftAdded(Added):
 
     Args:
         peft: a `PeftModel`; its base is the network, whose modules were replaced in place.
+        base_name: of the base model, for peft's file: peft would write the folder that it was loaded from.
     """
 
-    def __init__(self, peft: Any) -> None:
+    def __init__(self, peft: Any, base_name: str) -> None:
         super().__init__()
         self.peft = peft
         self.config = peft.active_peft_config
+        self.config.base_model_name_or_path = base_name or None
         if self.config.is_prompt_learning:
             self.virtual_tokens = self.config.num_virtual_tokens
 
@@ -144,11 +146,10 @@ def add_with_peft(model: Any, kind: str, **settings: Any) -> None:
     config = getattr(peft, kind)(task_type=task_type, modules_to_save=head_modules(model), **settings)
     if config.is_prompt_learning and task_type is None:
         raise ConfigError("peft runs no virtual tokens for multiple choice. Take method='lora' or 'adapter'.")
-    config.base_model_name_or_path = model.base_name or None
 
     def make() -> PeftAdded:
         with quiet_peft():
-            return PeftAdded(peft.get_peft_model(model.network, config))
+            return PeftAdded(peft.get_peft_model(model.network, config), model.base_name)
 
     try:
         model.add(make)
@@ -156,11 +157,12 @@ def add_with_peft(model: Any, kind: str, **settings: Any) -> None:
         raise ConfigError(f"peft refuses {kind} for {type(model.network).__name__}: {error}") from error
 
 
-def read_peft(network: Any, folder: Path) -> PeftAdded:
-    """Put into a network what `PeftAdded.save` wrote."""
+def read_peft(model: Any, folder: Path) -> PeftAdded:
+    """Put into the network of a `TaskModel` what `PeftAdded.save` wrote."""
     peft = import_peft()
     with quiet_peft():
-        return PeftAdded(peft.PeftModel.from_pretrained(network, str(folder), torch_device="cpu"))
+        read = peft.PeftModel.from_pretrained(model.network, str(folder), torch_device="cpu")
+        return PeftAdded(read, model.base_name)
 
 
 def import_peft() -> Any:

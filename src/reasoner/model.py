@@ -248,7 +248,7 @@ class TaskModel(nn.Module):
 
     def _read_added(self, folder: Path, base: dict[str, Any]) -> None:
         if (folder / PEFT_CONFIG).is_file():
-            self.add(lambda: read_peft(self.network, folder))
+            self.add(lambda: read_peft(self, folder))
         else:
             read_bottlenecks(self, folder)
         if base.get("checksum", self.base_checksum) != self.base_checksum:

@@ -56,7 +56,7 @@ def _differing_weight(model: TaskModel, read: TaskModel) -> str:
 
 @torch.inference_mode()
 def _differing_output(model: TaskModel, read: TaskModel, device: torch.device) -> str:
-    batch = _trial_batch(model).to(device)
+    batch = trial_batch(model).to(device)
     try:
         expected = model(batch)
     except Exception:  # a head that wants more than ids: its weights were compared
@@ -71,7 +71,8 @@ def _differing_output(model: TaskModel, read: TaskModel, device: torch.device) -
     return "" if _same(expected, found) else "it gives other outputs"
 
 
-def _trial_batch(model: TaskModel) -> Batch:
+def trial_batch(model: TaskModel) -> Batch:
+    """Return rows of some tokens of the model's vocabulary, without padding."""
     vocabulary = model.network.config.vocab_size
     ids = torch.arange(ROWS * LENGTH).view(ROWS, LENGTH) % (vocabulary // 2) + vocabulary // 4
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}

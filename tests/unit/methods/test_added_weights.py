@@ -13,6 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from reasoner.errors import CheckpointError, ConfigError
 from reasoner.methods.adapter import Adapter
+from reasoner.methods.bitfit import BitFit
+from reasoner.methods.full import Full
 from reasoner.methods.head import HeadOnly
 from reasoner.methods.ia3 import IA3
 from reasoner.methods.lora import LoRA
@@ -20,6 +22,7 @@ from reasoner.methods.prefix import Prefix
 from reasoner.methods.prompt import Prompt
 from reasoner.model import TaskModel, auto_model
 from reasoner.networks import quietly
+from reasoner.proof import trial_batch
 from reasoner.reports.run import Run
 from reasoner.storage import load_folder, save_folder
 from reasoner.tasks.multiple_choice import MultipleChoice
@@ -156,27 +159,28 @@ def test_peft_alone_reads_the_folder(prepare, learned, sharp_models, tmp_path, a
 
 
 PROGRAM = """
-import sys, torch, reasoner
-from reasoner.proof import _trial_batch
-result = reasoner.load(sys.argv[1], use_cpu=True)
-outputs = result.predictor.model.eval()(_trial_batch(result.predictor.model))
-torch.testing.assert_close(outputs["logits"].detach(), torch.tensor(eval(sys.argv[2])), rtol=0, atol=1e-6)
-print("equal")
+import json, sys, torch, reasoner
+from reasoner.proof import trial_batch
+for folder, expected in json.load(open(sys.argv[1])).items():
+    model = reasoner.load(folder, use_cpu=True).predictor.model.eval()
+    torch.testing.assert_close(model(trial_batch(model))["logits"].detach(), torch.tensor(expected), rtol=0, atol=1e-6)
+    print(folder)
 """
 
 
-@pytest.mark.parametrize("method", ["pfeiffer", "lora", "ia3", "prefix", "prompt"])
-def test_a_new_process_reads_the_same(learned, tmp_path, method):
-    from reasoner.proof import _trial_batch
-
-    predictor, _, _ = learned(METHODS[method], NLI(), "bert")
-    save_folder(tmp_path, predictor, a_run())
-    with torch.no_grad():
-        expected = predictor.model.eval()(_trial_batch(predictor.model))["logits"].tolist()
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path), repr(expected)], capture_output=True, text=True, check=False
-    )
-    assert done.stdout.strip() == "equal", done.stderr[-2000:]
+def test_a_new_process_reads_the_same(learned, tmp_path):
+    expected = {}
+    for method in (Full(), BitFit(), *METHODS.values()):
+        predictor, _, _ = learned(method, NLI(), "bert")
+        folder = tmp_path / str(len(expected))
+        save_folder(folder, predictor, a_run())
+        with torch.no_grad():
+            expected[str(folder)] = predictor.model.eval()(trial_batch(predictor.model))["logits"].tolist()
+    assert len({str(logits) for logits in expected.values()}) == len(expected)
+    (tmp_path / "expected.json").write_text(json.dumps(expected))
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "expected.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == list(expected), done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("method", MERGING)
