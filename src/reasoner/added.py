@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from reasoner.errors import ConfigError
+from reasoner.notices import say
 
 PEFT_CONFIG, PEFT_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 """The names are peft's."""
@@ -25,6 +26,8 @@ TASK_TYPES = {
     None: "FEATURE_EXTRACTION",
 }
 """What peft calls the networks of our heads; it has no name for multiple choice."""
+UNUSED_COPIES = ".original_module."
+"""In the names of the head as it was before training, which peft keeps beside the one that learns. Nobody uses it."""
 
 
 class Added(nn.Module, ABC):
@@ -76,6 +79,8 @@ class PeftAdded(Added):
         if last_token and self.config.peft_type == "PROMPT_TUNING":
             with _last_token_at_the_end(network.base_model, inputs["attention_mask"], self.virtual_tokens):
                 return self.peft(**inputs)
+        if self.config.task_type == "FEATURE_EXTRACTION":
+            inputs.pop("token_type_ids", None)  # peft would warn, and leave them out
         outputs = self.peft(**inputs)
         if self.config.task_type != "SEQ_CLS":
             length = inputs["input_ids"].shape[1]
@@ -86,7 +91,8 @@ class PeftAdded(Added):
 
     def save(self, folder: Path) -> None:
         """Write peft's two files, which `PeftModel.from_pretrained` reads."""
-        self.peft.save_pretrained(folder, save_embedding_layers=False)
+        with quiet_peft():
+            self.peft.save_pretrained(folder, save_embedding_layers=False)
 
     def check_mergeable(self) -> None:
         """Refuse virtual tokens."""
@@ -146,6 +152,9 @@ def add_with_peft(model: Any, kind: str, **settings: Any) -> None:
     config = getattr(peft, kind)(task_type=task_type, modules_to_save=head_modules(model), **settings)
     if config.is_prompt_learning and task_type is None:
         raise ConfigError("peft runs no virtual tokens for multiple choice. Take method='lora' or 'adapter'.")
+
+    if config.is_prompt_learning and task_type == "FEATURE_EXTRACTION":
+        say("Token types are left out: peft runs a backbone whose head has own layers without them.")
 
     def make() -> PeftAdded:
         with quiet_peft():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from reasoner.added import UNUSED_COPIES
 from reasoner.data.features import Batch
 from reasoner.errors import CheckpointError
 from reasoner.heads.base import Outputs
@@ -17,8 +18,6 @@ from reasoner.training.engine import is_out_of_memory
 ROWS, LENGTH = 2, 8
 CLOSE = 1e-5
 """How near the outputs must be: the same weights in the same order of operations, but perhaps not the same kernels."""
-_COPIES = ".original_module."
-"""peft keeps the head as it was before training beside the one that learned. Nobody uses it."""
 
 
 def prove(folder: Path, predictor: Predictor) -> None:
@@ -46,7 +45,8 @@ def prove(folder: Path, predictor: Predictor) -> None:
 
 def _differing_weight(model: TaskModel, read: TaskModel) -> str:
     mine, theirs = (
-        {name: tensor for name, tensor in each.state_dict().items() if _COPIES not in name} for each in (model, read)
+        {name: tensor for name, tensor in each.state_dict().items() if UNUSED_COPIES not in name}
+        for each in (model, read)
     )
     if mine.keys() != theirs.keys():
         return f"it has other weights ({min(mine.keys() ^ theirs.keys())})"

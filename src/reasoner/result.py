@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from reasoner.added import PeftAdded
 from reasoner.comparison import Comparison, check_same_gold, check_same_task, compare
 from reasoner.data.examples import examples_from_rows
 from reasoner.data.sources import read_splits
@@ -36,8 +37,12 @@ class Result:
 
     @property
     def model(self) -> Any:
-        """The transformers model, with the task's head where the head is the architecture's own."""
-        return self.predictor.model.network
+        """The transformers model, with the task's head where the head is the architecture's own.
+
+        After "lora", "ia3", "prefix" and "prompt" it is peft's model, with that one inside.
+        """
+        model = self.predictor.model
+        return model.added.peft if isinstance(model.added, PeftAdded) else model.network
 
     @property
     def tokenizer(self) -> Any:

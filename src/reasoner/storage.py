@@ -84,14 +84,18 @@ def load_folder(folder: str | Path, *, base_model: str | Path | None = None, **s
         settings: further fields of `Predictor`, such as `batch_size`.
 
     Raises:
-        CheckpointError: if a file is missing, is no valid JSON, or names a task or head that nobody registered.
+        CheckpointError: if a file is missing, is no valid JSON, or names a task or head that nobody registered; or the
+            base model is not there, or has other weights.
+        ConfigError: if `base_model` is given and the folder needs none.
     """
     from safetensors import SafetensorError
     from transformers import AutoTokenizer
 
     folder = Path(folder)
     task, run, temperature, limits, base = _read_record(folder)
-    if base is not None and base_model is not None:
+    if base_model is not None:
+        if base is None:
+            raise ConfigError(f"'{folder}' holds all weights of its model. Leave base_model out.")
         base = {**base, "name": name_of_base(base_model)}
     try:
         model = TaskModel.load(folder, task, base=base)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from reasoner.added import UNUSED_COPIES
 from reasoner.base_model import embedded_model
 from reasoner.calibration import calibrate, reliability
 from reasoner.checks.reading import ReadingRecord
@@ -309,7 +310,7 @@ def _record(
     predictor: Predictor,
     encoded: Mapping[str, Encoded],
 ) -> Run:
-    weights = list(predictor.model.parameters())
+    weights = [weight for name, weight in predictor.model.named_parameters() if UNUSED_COPIES not in name]
     return Run(
         task=name,
         model=name_of_model(model),

@@ -154,8 +154,8 @@ def _usage(run: Run, auto_class: str | None, kept_apart: str | None) -> list[str
 def _usage_beside_base(run: Run, auto_class: str | None, kept_apart: str) -> list[str]:
     """Return what to say where the folder holds what was added to a base model."""
     where = f"The folder holds what was added to {_escaped(run.model)}, and not that model: it must be at hand as well."
-    if kept_apart not in _LIBRARIES or _LIBRARIES[kept_apart] != "peft" or auto_class is None:
-        return [f"{where} Only `reasoner` reads `{kept_apart}`."]
+    if _LIBRARIES.get(kept_apart) != "peft" or auto_class is None:
+        return [f"{where} Only `reasoner` puts them together."]
     lines = [
         "from peft import PeftModel",
         f"from transformers import AutoConfig, {auto_class}, AutoTokenizer",

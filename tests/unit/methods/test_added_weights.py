@@ -282,6 +282,20 @@ def test_what_is_refused(prepare, monkeypatch):
             wrong()
 
 
+@pytest.mark.parametrize(
+    ("method", "base", "narrow"),
+    [
+        (Adapter(), 3e-4, 3e-3),
+        (LoRA(), 3e-4, 2e-3),
+        (IA3(), 3e-3, 3e-3),
+        (Prefix(), 5e-3, 5e-3),
+        (Prompt(), 5e-3, 5e-3),
+    ],
+)
+def test_rates_of_the_papers(method, base, narrow):
+    assert method.learning_rate(768) == pytest.approx(base) and method.learning_rate(32) == narrow
+
+
 @pytest.fixture
 def saved(prepare, tmp_path):
     predictor = prepare(NLI()).predictor
@@ -299,6 +313,10 @@ def test_another_base_is_refused(saved, tiny_models, tmp_path, prepare):
     for path in tiny_models("bert").iterdir():
         (other / path.name).write_bytes(path.read_bytes())
     load_folder(saved, base_model=other)  # moved, and the same
+    whole = tmp_path / "whole"
+    save_folder(whole, prepare(NLI()).predictor, a_run())
+    with pytest.raises(ConfigError, match=r"holds all weights of its model. Leave base_model out"):
+        load_folder(whole, base_model=other)
     state = load_file(other / "model.safetensors")
     state["embeddings.LayerNorm.bias"] += 0.1
     save_file(state, other / "model.safetensors", metadata={"format": "pt"})
