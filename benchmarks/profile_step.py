@@ -16,9 +16,10 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from reasoner.base_model import embedded_model
 from reasoner.data.examples import examples_from_rows
 from reasoner.data.sources import read_splits
-from reasoner.preparation import build_predictor, embedded_model, task_class_and_settings
+from reasoner.preparation import build_predictor, task_class_and_settings
 from reasoner.training.callbacks import Callback
 from reasoner.training.config import TrainingConfig
 from reasoner.training.trainer import Trainer

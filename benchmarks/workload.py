@@ -106,7 +106,7 @@ def _number(text: str) -> int | None:
 
 def default_model() -> str:
     """Return the folder of the packaged MiniLM."""
-    from reasoner.preparation import embedded_model
+    from reasoner.base_model import embedded_model
 
     return str(embedded_model())
 

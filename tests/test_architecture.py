@@ -23,13 +23,14 @@ ROWS = (
     ("tuning",),
     ("old_skills", "preparation", "result", "seeds"),
     ("calibration", "checks", "comparison", "frozen", "review", "storage"),
+    ("proof",),
     ("inference",),
     ("evaluation",),
     ("encoding", "fingerprints", "model"),
     ("reports", "search_space", "synthetic", "tasks"),
     ("frozen_parts", "heads", "settings", "study"),
-    ("data", "methods", "training"),
-    ("chains", "losses", "metrics", "packing", "records", "registry"),
+    ("data", "methods", "networks", "training"),
+    ("added", "base_model", "chains", "losses", "metrics", "packing", "records", "registry"),
     ("errors", "notices"),
 )
 """A room may import from the rows below its own, never from its own row or above."""

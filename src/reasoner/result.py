@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from reasoner.added import PeftAdded
 from reasoner.comparison import Comparison, check_same_gold, check_same_task, compare
 from reasoner.data.examples import examples_from_rows
 from reasoner.data.sources import read_splits
@@ -36,8 +37,12 @@ class Result:
 
     @property
     def model(self) -> Any:
-        """The transformers model, with the task's head where the head is the architecture's own."""
-        return self.predictor.model.network
+        """The transformers model, with the task's head where the head is the architecture's own.
+
+        After "lora", "ia3", "prefix" and "prompt" it is peft's model, with that one inside.
+        """
+        model = self.predictor.model
+        return model.added.peft if isinstance(model.added, PeftAdded) else model.network
 
     @property
     def tokenizer(self) -> Any:
@@ -172,6 +177,16 @@ class Result:
         if path is not None:
             save_calibration_plot(self.run, path)
         return calibration_plot(self.run)
+
+    def merge(self) -> Result:
+        """Return the same model with what LoRA or IA3 learned folded into its weights: a plain one, saved as such.
+
+        Its outputs are the same but for rounding. This result stays as it is.
+
+        Raises:
+            ConfigError: if the method added nothing, or what cannot be folded in (adapters, prefixes, prompts).
+        """
+        return replace(self, predictor=replace(self.predictor, model=self.predictor.model.merged()))
 
     def save(self, folder: str | Path) -> None:
         """Write the model, its tokenizer, the record of the run and the model card into a folder.

@@ -11,14 +11,20 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from reasoner.added import BOTTLENECK_FILE, PEFT_CONFIG, PEFT_WEIGHTS
+from reasoner.base_model import name_of_base
 from reasoner.errors import CheckpointError, ConfigError
 from reasoner.inference import Predictor
 from reasoner.model import HEAD_FILE, TaskModel
+from reasoner.proof import prove
 from reasoner.registry import name_of, resolve
 from reasoner.reports.run import Run
 
 CONFIG_FILE = "reasoner_config.json"
-WEIGHT_FILES = ("model*.safetensors", "model.safetensors.index.json", HEAD_FILE)
+WEIGHT_FILES = (
+    *("model*.safetensors", "model.safetensors.index.json", HEAD_FILE),
+    *(PEFT_CONFIG, PEFT_WEIGHTS, BOTTLENECK_FILE),
+)
 DAMAGED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 """What a file with other content than ours leads to."""
 
@@ -26,11 +32,11 @@ DAMAGED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, Recur
 def save_folder(folder: str | Path, predictor: Predictor, run: Run) -> None:
     """Write weights, tokenizer, config, the record of the run and the model card into `folder`.
 
-    All is first written beside, and moved in place file by file when it is whole: what an earlier run left there is not
-    lost to a failure. Other files in the folder are left alone.
+    All is first written beside, read again to prove that it gives the same outputs, and moved in place file by file:
+    what an earlier run left there is not lost to a failure. Other files in the folder are left alone.
 
     Raises:
-        CheckpointError: if the folder cannot be written.
+        CheckpointError: if the folder cannot be written, or what is read again is not what was written.
         ConfigError: if the task is not registered, so that no one could read the folder again.
     """
     from safetensors import SafetensorError
@@ -44,6 +50,7 @@ def save_folder(folder: str | Path, predictor: Predictor, run: Run) -> None:
         "max_length": predictor.max_length,
         "stride": predictor.stride,
         "temperature": predictor.model.head.temperature,
+        "base_model": predictor.model.base,
         "run": run.to_dict(),
     }
     try:
@@ -57,9 +64,11 @@ def save_folder(folder: str | Path, predictor: Predictor, run: Run) -> None:
         predictor.model.save(temporary)
         predictor.tokenizer.backend_tokenizer.no_truncation()  # or the file would hold that of the last call
         predictor.tokenizer.save_pretrained(temporary)
+        prove(temporary, predictor)
         head = predictor.model.head
         elsewhere = [note for note in (head.elsewhere, predictor.task.elsewhere()) if note]
-        card = model_card(run, auto_class=head.auto_class, elsewhere=elsewhere)
+        kept_apart = _kept_apart(temporary)
+        card = model_card(run, auto_class=head.auto_class, kept_apart=kept_apart, elsewhere=elsewhere)
         (temporary / "README.md").write_text(card, "utf-8")
         (temporary / CONFIG_FILE).write_text(json.dumps(record, indent=2, ensure_ascii=False), "utf-8")
         _move_in_place(temporary, folder)
@@ -69,23 +78,30 @@ def save_folder(folder: str | Path, predictor: Predictor, run: Run) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def load_folder(folder: str | Path, **settings: Any) -> tuple[Predictor, Run]:
+def load_folder(folder: str | Path, *, base_model: str | Path | None = None, **settings: Any) -> tuple[Predictor, Run]:
     """Read what `save_folder` wrote.
 
     Args:
         folder: a folder on disk.
+        base_model: where the base model is, if the folder holds what was added to one, and it is not where it was.
         settings: further fields of `Predictor`, such as `batch_size`.
 
     Raises:
-        CheckpointError: if a file is missing, is no valid JSON, or names a task or head that nobody registered.
+        CheckpointError: if a file is missing, is no valid JSON, or names a task or head that nobody registered; or the
+            base model is not there, or has other weights.
+        ConfigError: if `base_model` is given and the folder needs none.
     """
     from safetensors import SafetensorError
     from transformers import AutoTokenizer
 
     folder = Path(folder)
-    task, run, temperature, limits = _read_record(folder)
+    task, run, temperature, limits, base = _read_record(folder)
+    if base_model is not None:
+        if base is None:
+            raise ConfigError(f"'{folder}' holds all weights of its model. Leave base_model out.")
+        base = {**base, "name": name_of_base(base_model)}
     try:
-        model = TaskModel.load(folder, task)
+        model = TaskModel.load(folder, task, base=base)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except ConfigError as error:
         raise CheckpointError(f"'{folder}' needs a part that is not here. {error}") from error
@@ -101,8 +117,8 @@ def load_folder(folder: str | Path, **settings: Any) -> tuple[Predictor, Run]:
     return Predictor(model=model, tokenizer=tokenizer, task=task, **limits, **settings), run
 
 
-def _read_record(folder: Path) -> tuple[Any, Run, float, dict[str, Any]]:
-    """Return the task, the run, the head's temperature, and what else the predictor was made with."""
+def _read_record(folder: Path) -> tuple[Any, Run, float, dict[str, Any], dict[str, Any] | None]:
+    """Return the task, the run, the head's temperature, what else the predictor was made with, and the base model."""
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise CheckpointError(
@@ -117,13 +133,18 @@ def _read_record(folder: Path) -> tuple[Any, Run, float, dict[str, Any]]:
             "conformal_scores": tuple(map(float, run.calibration.get("conformal_scores", ()))),
         }
         temperature = _temperature(record.get("temperature", 1.0))  # older folders have none
-        return _task(record["task"], record["task_settings"]), run, temperature, limits
+        base = record.get("base_model")
+        return _task(record["task"], record["task_settings"]), run, temperature, limits, base and dict(base)
     except ConfigError as error:
         raise CheckpointError(f"'{folder}' needs a part that is not here. {error}") from error
     except DAMAGED as error:
         raise CheckpointError(
             f"'{path}' is damaged ({type(error).__name__}: {error}). Save the model again."
         ) from error
+
+
+def _kept_apart(folder: Path) -> str | None:
+    return next((name for name in (PEFT_CONFIG, BOTTLENECK_FILE) if (folder / name).is_file()), None)
 
 
 def _temperature(value: Any) -> float:

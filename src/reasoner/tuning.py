@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from reasoner.added import UNUSED_COPIES
+from reasoner.base_model import embedded_model
 from reasoner.calibration import calibrate, reliability
 from reasoner.checks.reading import ReadingRecord
 from reasoner.checks.run import run_checks
@@ -20,7 +22,6 @@ from reasoner.methods.base import Method
 from reasoner.metrics import greater_is_better
 from reasoner.notices import collect, say
 from reasoner.preparation import (
-    embedded_model,
     name_of_model,
     prepared,
     task_class_and_settings,
@@ -98,7 +99,9 @@ def train_on_examples(
                     encoded=encoded,
                 )
             )
-        return _trained(predictor, encoded, run, config, folder, callbacks)
+        if folder is not None:
+            _ = predictor.model.base  # refuses now what could not be saved later
+        return _trained(predictor, encoded, run, config, folder, [_Epochs(method), *callbacks])
 
 
 def _checked(subject: Subject) -> dict[str, Any]:
@@ -262,6 +265,21 @@ def _write_scores(
         run.intervals[name] = interval
 
 
+class _Epochs(Callback):
+    """Lets the method say anew with each epoch what learns."""
+
+    def __init__(self, method: Method) -> None:
+        self.method = method
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Say it for the first one."""
+        self.method.begin_epoch(trainer.model, trainer.epoch)
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """Say it for the next one."""
+        self.method.begin_epoch(trainer.model, trainer.epoch)
+
+
 class _KeepBest(Callback):
     """Writes the model folder whenever a new best was found, so that an interrupted run leaves it behind."""
 
@@ -292,7 +310,7 @@ def _record(
     predictor: Predictor,
     encoded: Mapping[str, Encoded],
 ) -> Run:
-    weights = list(predictor.model.parameters())
+    weights = [weight for name, weight in predictor.model.named_parameters() if UNUSED_COPIES not in name]
     return Run(
         task=name,
         model=name_of_model(model),

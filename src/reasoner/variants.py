@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reasoner import fingerprints
+from reasoner.base_model import embedded_model
 from reasoner.checks.reading import ReadingRecord
 from reasoner.errors import ConfigError
 from reasoner.methods.base import Method
@@ -18,7 +19,6 @@ from reasoner.notices import collect, tell
 from reasoner.old_skills import OldSkills, tuned_folder
 from reasoner.preparation import (
     as_method,
-    embedded_model,
     name_of_model,
     names_of_sources,
     read_examples,

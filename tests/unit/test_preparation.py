@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
+from reasoner.base_model import embedded_model
 from reasoner.errors import ConfigError, DataError
 from reasoner.methods.freeze import Freeze
 from reasoner.methods.full import Full
@@ -17,7 +18,6 @@ from reasoner.methods.head import HeadOnly
 from reasoner.preparation import (
     as_method,
     build_predictor,
-    embedded_model,
     load_tokenizer,
     names_of_sources,
     read_examples,

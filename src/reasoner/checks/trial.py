@@ -77,7 +77,7 @@ def try_out(subject: Subject) -> tuple[dict[str, Any], list[Finding]]:
         **_time(subject, second, middle.batch.tokens),
         "memory_bytes": memory + first.kept,
         "batch_bytes": first.kept,
-        "disk_bytes": FLOAT * sum(weight.numel() for weight in predictor.model.parameters()),
+        "disk_bytes": FLOAT * sum(weight.numel() for weight in _saved(predictor.model)),
         "longest_batch": [rows, tokens],
         "device": str(predictor.device.type),
     }, []
@@ -187,6 +187,11 @@ def _memory(model: nn.Module, config: TrainingConfig) -> int:
     weights = list(model.parameters())
     learning = sum(weight.numel() for weight in weights if weight.requires_grad)
     return FLOAT * (sum(weight.numel() for weight in weights) + learning * (2 + MOMENTS[config.optim]))
+
+
+def _saved(model: TaskModel) -> Iterator[nn.Parameter]:
+    """Give the weights that a model folder holds."""
+    return (weight for weight in model.parameters() if model.added is None or weight.requires_grad)
 
 
 def _not_finite(found: Pass, rows: int, tokens: int, places: tuple[str, ...]) -> Finding:

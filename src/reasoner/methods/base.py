@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from reasoner.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Method(ABC):
@@ -21,8 +23,31 @@ class Method(ABC):
     def learning_rate(self, width: int) -> float:
         """Return the learning rate for a model of this hidden width, for when none is given."""
 
+    @property
+    def reserved_positions(self) -> int:
+        """How many of the model's positions the method takes for itself: no text gets them."""
+        return 0
+
+    def begin_epoch(self, model: Any, epoch: int) -> None:  # noqa: B027  # most methods have nothing to say there
+        """Mark anew which weights learn from this epoch on, counted from 0. All that ever do must be in `apply`."""
+
 
 def set_trainable(module: nn.Module, trainable: bool) -> None:
     """Let all weights of a module learn, or none."""
     for weight in module.parameters():
         weight.requires_grad_(trainable)
+
+
+def require(holds: bool, message: str) -> None:
+    """Refuse a setting.
+
+    Raises:
+        ConfigError: with the message, if the condition does not hold.
+    """
+    if not holds:
+        raise ConfigError(message)
+
+
+def is_whole(value: object, least: int) -> bool:
+    """Return whether a setting is a whole number of at least this size."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least

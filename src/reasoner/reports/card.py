@@ -34,6 +34,8 @@ INPUTS = {
     "qa": '{"question": "Where was Ada born?", "context": "Ada was born in London."}',
     "multiple_choice": '{"question": "What barks?", "choices": ["a cat", "a dog"]}',
 }
+_LIBRARIES = {"adapter_config.json": "peft", "bottlenecks.safetensors": "reasoner"}
+"""Who reads a file that holds what was added to a base model."""
 _HUB_ID = re.compile(r"(?P<owner>[\w-][\w.-]*)/[\w-][\w.-]*")
 _OLD_HUB_ID = re.compile(r"(gpt2|distilgpt2|[a-z0-9]+(-[a-z0-9]+)*-(base|small|large)(-[a-z0-9]+)*)")
 _USUAL_FOLDERS = {"models", "model", "out", "output", "outputs", "runs", "checkpoints", "data", "tmp", "home", "shared"}
@@ -42,7 +44,9 @@ _PATH = re.compile(r"(?<![\w/:])(?:~|\.{1,2}|[A-Za-z]:)?[\\/](?:[^\s\\/'\":,;()]
 _MARKUP = re.compile(r"[\\`*\[\]<>|#~$&]|(?<!\w)_|_(?!\w)")
 
 
-def model_card(run: Run, *, auto_class: str | None = None, elsewhere: Sequence[str] = ()) -> str:
+def model_card(
+    run: Run, *, auto_class: str | None = None, kept_apart: str | None = None, elsewhere: Sequence[str] = ()
+) -> str:
     """Return the text of the folder's README.md: a YAML header, then sections in Markdown.
 
     The form is that of https://huggingface.co/docs/hub/model-cards. Paths are reduced to their last part, so that the
@@ -52,6 +56,7 @@ def model_card(run: Run, *, auto_class: str | None = None, elsewhere: Sequence[s
         run: the record.
         auto_class: the transformers class that loads the folder, such as `"AutoModelForTokenClassification"`; None:
             the head has layers of its own, which plain transformers does not know.
+        kept_apart: the file that holds what the method added to the base model; None: the folder has all weights.
         elsewhere: what else must be known where the folder is used without this library.
     """
     base_model = run.model if _is_hub_id(run.model) else None
@@ -61,15 +66,16 @@ def model_card(run: Run, *, auto_class: str | None = None, elsewhere: Sequence[s
         _section("Scores", _scores(run), level=2),
         _section("How it was trained", _training(run), level=2),
         _section("Data", _data(run), level=2),
-        _section("How to use it", _usage(run, auto_class, elsewhere), level=2),
+        _section("How to use it", [*_usage(run, auto_class, kept_apart), *elsewhere], level=2),
         _section("Limits", [_list(_limits(run))], level=2),
     ]
-    return "\n\n".join([_header(run, base_model, auto_class), *sections]) + "\n"
+    return "\n\n".join([_header(run, base_model, auto_class, kept_apart), *sections]) + "\n"
 
 
-def _header(run: Run, base_model: str | None, auto_class: str | None) -> str:
+def _header(run: Run, base_model: str | None, auto_class: str | None, kept_apart: str | None) -> str:
     """Return the YAML header. Strings are written as JSON, which YAML reads, so that no name can break it."""
-    lines = [f"library_name: {'transformers' if auto_class else 'reasoner'}"]
+    library = "transformers" if auto_class else "reasoner"
+    lines = [f"library_name: {_LIBRARIES.get(kept_apart or '', library)}"]
     if auto_class in PIPELINE_TAGS:
         lines.append(f"pipeline_tag: {PIPELINE_TAGS[auto_class]}")
     if base_model:
@@ -127,15 +133,16 @@ def _data(run: Run) -> list[str]:
     return blocks or ["Nothing was recorded."]
 
 
-def _usage(run: Run, auto_class: str | None, elsewhere: Sequence[str]) -> list[str]:
+def _usage(run: Run, auto_class: str | None, kept_apart: str | None) -> list[str]:
     example = INPUTS.get(run.task, "...")
     own = _code(["import reasoner", "", 'result = reasoner.load("this-folder")', f"print(result.predict({example}))"])
+    if kept_apart is not None:
+        return [own, *_usage_beside_base(run, auto_class, kept_apart)]
     if auto_class is None:
         return [
             own,
             "The head has layers of its own, in `head.safetensors`: plain transformers loads the backbone alone, "
             "with `AutoModel`.",
-            *elsewhere,
         ]
     plain = _code(
         [
@@ -145,7 +152,24 @@ def _usage(run: Run, auto_class: str | None, elsewhere: Sequence[str]) -> list[s
             f'model = {auto_class}.from_pretrained("this-folder")',
         ]
     )
-    return [own, "Or with transformers alone:", plain, *elsewhere]
+    return [own, "Or with transformers alone:", plain]
+
+
+def _usage_beside_base(run: Run, auto_class: str | None, kept_apart: str) -> list[str]:
+    """Return what to say where the folder holds what was added to a base model."""
+    where = f"The folder holds what was added to {_escaped(run.model)}, and not that model: it must be at hand as well."
+    if _LIBRARIES.get(kept_apart) != "peft" or auto_class is None:
+        return [f"{where} Only `reasoner` puts them together."]
+    lines = [
+        "from peft import PeftModel",
+        f"from transformers import AutoConfig, {auto_class}, AutoTokenizer",
+        "",
+        'tokenizer = AutoTokenizer.from_pretrained("this-folder")',
+        'config = AutoConfig.from_pretrained("this-folder")',
+        f'base = {auto_class}.from_pretrained("the-base-model", config=config)',
+        'model = PeftModel.from_pretrained(base, "this-folder")',
+    ]
+    return [where, "Or with transformers and peft alone:", _code(lines)]
 
 
 def _limits(run: Run) -> list[str]:

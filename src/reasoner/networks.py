@@ -1,0 +1,119 @@
+"""How does a network come from a checkpoint: whole, as the base of another, or with a new head?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from reasoner.added import BOTTLENECK_FILE, PEFT_CONFIG
+from reasoner.base_model import find_base
+from reasoner.errors import CheckpointError, ConfigError
+
+
+def read_whole(folder: Path, auto_class: Any) -> Any:
+    """Return the network of a folder that holds all its weights."""
+    network, report = auto_class.from_pretrained(
+        folder, dtype=torch.float32, output_loading_info=True, use_safetensors=True, trust_remote_code=False
+    )
+    if report["missing_keys"]:
+        raise CheckpointError(f"{folder} lacks the weights {sorted(report['missing_keys'])[:5]}. Save it again.")
+    return network
+
+
+def read_base(base: dict[str, Any], auto_class: Any, config: Any) -> Any:
+    """Return the network of the base model; its head is of no account."""
+    return loaded(find_base(base["name"]), auto_class, config, same_labels=True)[0]
+
+
+def loaded(source: Any, auto_class: Any, config: Any, same_labels: bool) -> tuple[Any, bool]:
+    """Return the network of a checkpoint on disk or on the Hub, and whether it came with a head for this task."""
+    from safetensors import SafetensorError
+
+    if isinstance(source, (str, Path)) and any(
+        (Path(source) / name).is_file() for name in (PEFT_CONFIG, BOTTLENECK_FILE)
+    ):
+        raise ConfigError(f"'{source}' holds what a method added to a base model, and not the base. Merge it first "
+                          "(reasoner.load(folder).merge().save(...)), or start from the base.")  # fmt: skip
+    kinds = config.architectures
+    settings = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    try:
+        network, report = auto_class.from_pretrained(source, config=config, trust_remote_code=False, **settings)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ConfigError(f"The model '{source}' cannot be loaded as {auto_class.__name__}: {error}") from error
+    missing = set(report["missing_keys"])
+    other_size = {str(item[0]) for item in report["mismatched_keys"]}
+    in_backbone = _names_in_backbone(network)
+    lost = sorted(name for name in (missing | other_size) & in_backbone if "pooler" not in name)
+    if lost:
+        raise ConfigError(f"The model '{source}' lacks weights of its backbone, such as {lost[0]}. Choose another.")
+    in_head = {name for name, _ in network.named_parameters()} - in_backbone
+    found = bool(in_head) and not in_head & missing
+    kind = type(network).__name__
+    same_kind = kind in (kinds or [kind])  # heads of two kinds may name their weights alike
+    if found and not (same_kind and same_labels and not other_size):
+        network = _with_backbone_of(network, auto_class, config)
+    return network, found and same_kind
+
+
+def copied(source: Any, auto_class: Any, config: Any, same_labels: bool) -> tuple[Any, bool]:
+    """Return a new network with the weights of a loaded model, and whether that has a head for this task."""
+    network = _with_backbone_of(source, auto_class, config)
+    has_head = type(network) is type(source) and network.base_model is not network
+    if has_head and same_labels:
+        network.load_state_dict(source.state_dict())
+    return network, has_head
+
+
+def _with_backbone_of(source: Any, auto_class: Any, config: Any) -> Any:
+    """Return a new network with the weights of the source's backbone and a new head."""
+    network = auto_class.from_config(config).float()
+    network.base_model.load_state_dict(source.base_model.state_dict(), strict=False)  # one may have no pooler
+    return network
+
+
+def _names_in_backbone(network: Any) -> set[str]:
+    prefix = "" if network.base_model is network else network.base_model_prefix + "."
+    return {name for name, _ in network.named_parameters() if name.startswith(prefix)}
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Silence transformers' reports and bars on loading and saving: what matters is said by this library."""
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
+
+
+def token_type_embeddings(network: Any) -> nn.Embedding:
+    """Return the network's embeddings of token types.
+
+    Raises:
+        ConfigError: if it has none.
+    """
+    for name, module in network.named_modules():
+        if name.endswith("token_type_embeddings") and isinstance(module, nn.Embedding):
+            return module
+    raise ConfigError(f"{type(network).__name__} has no token types, where case_features would go. Leave them out.")
+
+
+@torch.no_grad()
+def add_token_types(network: Any, number: int) -> None:
+    """Give the network embeddings of `number` token types: new ones equal that of type 0, and so change nothing yet."""
+    table = token_type_embeddings(network)
+    more = number - table.num_embeddings
+    if more > 0:
+        table.weight = nn.Parameter(torch.cat([table.weight, table.weight[:1].expand(more, -1)]))
+        table.num_embeddings = network.config.type_vocab_size = number
