@@ -27,7 +27,7 @@ ROWS = (
     ("evaluation",),
     ("encoding", "model"),
     ("reports", "synthetic", "tasks"),
-    ("frozen_parts", "heads"),
+    ("frozen_parts", "heads", "layerwise"),
     ("data", "methods", "training"),
     ("losses", "metrics", "packing", "registry"),
     ("errors", "notices"),

@@ -21,6 +21,7 @@ from reasoner.data.splits import cut_validation
 from reasoner.errors import ConfigError, DataError, Problem, raise_if_any
 from reasoner.evaluation import Encoded
 from reasoner.inference import Predictor
+from reasoner.layerwise import check_reinitialized, reinitialize
 from reasoner.methods.base import Method
 from reasoner.model import LONGEST_DEFAULT, TaskModel, length_limit, read_config
 from reasoner.notices import say
@@ -180,6 +181,8 @@ def build_predictor(source: Any, task: Task[Any, Any], *, config: TrainingConfig
     tokenizer = load_tokenizer(source, given=tokenizer)
     seed_everything(config.seed)
     model = TaskModel.from_pretrained(source, task, dropout=config.dropout)
+    if config.reinitialize_layers:
+        reinitialize(model.network, config.reinitialize_layers)
     if config.gradient_checkpointing:
         _compute_again(model.network)
     limit = length_limit(model.network, tokenizer)
@@ -230,6 +233,8 @@ def prepared(
         split: predictor.encode(rows, name=split, cache=config.feature_cache) for split, rows in examples.items()
     }
     method.apply(predictor.model)
+    if config.reinitialize_layers:
+        check_reinitialized(predictor.model, config.reinitialize_layers)
     return predictor, encoded
 
 

@@ -16,6 +16,7 @@ from reasoner.comparison import compare, score_interval
 from reasoner.evaluation import Encoded, Evaluation, plain
 from reasoner.frozen import keep_states
 from reasoner.inference import Predictor
+from reasoner.layerwise import rate_factors
 from reasoner.methods.base import Method
 from reasoner.metrics import greater_is_better
 from reasoner.notices import collect, say
@@ -161,11 +162,19 @@ def _train(
         evaluate=lambda: predictor.evaluate(encoded["validation"]).metrics,
         stopping=EarlyStopping(metric, greater_is_better(metric), config.patience, config.min_delta),
         callbacks=[*own, *callbacks],
+        rate_factors=_rate_factors(predictor, config),
     )
     history = trainer.train()
     run.history, run.best_step, run.stopped_early = history.rows, history.best_step, history.stopped_early
     run.metrics["train"] = _training_metrics(history, predictor, encoded["validation"], peak)
     return recorder.record()
+
+
+def _rate_factors(predictor: Predictor, config: TrainingConfig) -> dict[str, float]:
+    """Return how much faster or slower than the learning rate each weight learns."""
+    assert config.learning_rate is not None  # see `_with_learning_rate`
+    head = None if config.head_learning_rate is None else config.head_learning_rate / config.learning_rate
+    return rate_factors(predictor.model, layer_decay=config.layer_decay, head_factor=head)
 
 
 def _callbacks(

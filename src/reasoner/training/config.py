@@ -33,6 +33,14 @@ class TrainingConfig:
     """Batches an optimiser step; the gradient is that of one large batch."""
     learning_rate: float | None = None
     """The highest learning rate; None: the method's rule for the model's width, which is said."""
+    layer_decay: float | None = None
+    """Each layer learns at this times the rate of the layer above it, the top one at this times `learning_rate`, the
+    embeddings the slowest (Howard & Ruder, 2018; Clark et al., 2020: 0.8 to 0.9). None: all alike."""
+    head_learning_rate: float | None = None
+    """The highest learning rate of the head, and of the pooler that feeds it; None: `learning_rate`."""
+    reinitialize_layers: int = 0
+    """How many of the top layers begin from random weights, and the pooler with them (Zhang et al., 2021: 1 to 5 of 12
+    for a few thousand rows)."""
     optim: str = "adamw"
     """"adamw" (Loshchilov & Hutter, 2019) or "sgd" (momentum and decoupled weight decay: SGDW of the same paper)."""
     sgd_momentum: float = 0.9
@@ -157,13 +165,14 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     (f"{_COUNTS} logging_steps", "an integer of at least 1", _whole(1)),
     (f"{_LIMITS} max_length", "None or an integer of at least 1", _none_or(_whole(1))),
     ("weight_decay warmup_steps max_grad_norm min_delta", "a number of at least 0", _number(lambda x: x >= 0)),
-    ("learning_rate", "None or a number above 0", _none_or(_number(lambda x: x > 0))),
+    ("learning_rate head_learning_rate", "None or a number above 0", _none_or(_number(lambda x: x > 0))),
+    ("layer_decay", "None or above 0 and at most 1", _none_or(_number(lambda x: 0 < x <= 1))),
     ("adam_epsilon", "a number above 0", _number(lambda x: x > 0)),
     ("adam_beta1 adam_beta2 sgd_momentum", "in [0, 1)", _number(lambda x: 0 <= x < 1)),
     ("dropout", "None or in [0, 1)", _none_or(_number(lambda x: 0 <= x < 1))),
     ("validation_share", "between 0 and 1", _number(lambda x: 0 < x < 1)),
     ("stride", "None or an integer of at least 0", _none_or(_whole(0))),
-    ("seed frozen_cache_mb frozen_cache_disk_mb", "an integer of at least 0", _whole(0)),
+    ("seed frozen_cache_mb frozen_cache_disk_mb reinitialize_layers", "an integer of at least 0", _whole(0)),
     ("optim", f"one of {', '.join(OPTIMIZERS)}", OPTIMIZERS.__contains__),
     ("lr_scheduler_type", f"one of {', '.join(SCHEDULES)}", SCHEDULES.__contains__),
     ("on_divergence", f"one of {', '.join(ON_DIVERGENCE)}", ON_DIVERGENCE.__contains__),

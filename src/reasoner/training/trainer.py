@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from itertools import islice
 from typing import Any, Protocol
@@ -54,6 +54,7 @@ class Trainer:
         stopping: which of the scores counts, and when to stop; needed with `evaluate`.
         callbacks: see `Callback`.
         watch: what to do about a step whose loss or gradient is not finite; None: a `LossWatch` that writes no files.
+        rate_factors: what the learning rate is multiplied by for a weight, by name; see `make_optimizer`.
 
     Raises:
         ConfigError: if there is nothing to train, or a part is missing.
@@ -69,13 +70,9 @@ class Trainer:
         stopping: EarlyStopping | None = None,
         callbacks: Sequence[Callback] = (),
         watch: LossWatch | None = None,
+        rate_factors: Mapping[str, float] | None = None,
     ) -> None:
-        if len(batches) == 0:
-            raise ConfigError("There are no batches to train on.")
-        if config.learning_rate is None:
-            raise ConfigError("The trainer needs a learning rate: TrainingConfig(learning_rate=...).")
-        if evaluate is not None and stopping is None:
-            raise ConfigError("evaluate needs stopping=EarlyStopping(metric, greater_is_better) beside it.")
+        rate = _checked_rate(batches, config, evaluate, stopping)
         self.model, self.batches, self.config = model, batches, config
         self.evaluate, self.stopping, self.callbacks = evaluate, stopping, callbacks
         self._on_batch = [callback.on_batch for callback in callbacks if _overrides_on_batch(callback)]
@@ -87,7 +84,7 @@ class Trainer:
             raise ConfigError("No weight is trainable: the method froze them all.")
         self.total_steps = config.max_steps or sum(map(self._steps_of_epoch, range(config.num_train_epochs)))
         self.steps_per_epoch = self._steps_of_epoch(0)  # from then on that of the epoch that runs
-        self.optimizer = make_optimizer(model, config, config.learning_rate)
+        self.optimizer = make_optimizer(model, config, rate, rate_factors)
         self.schedule = make_schedule(self.optimizer, config, self.total_steps)
         self._lean = _lean_step(self.device, config)
         together, for_cache = getattr(batches, "keep_together", True), pays_to_cut(model, self.device)
@@ -179,7 +176,8 @@ class Trainer:
         counted = self._counted + sum_of([loss.count for loss in losses])
         factor = self._share(counted)
         norm = torch.nn.utils.get_total_norm(self._gradients()) * factor
-        self._learning_rate = float(self.schedule.get_last_lr()[0])
+        first = self.optimizer.param_groups[0]
+        self._learning_rate = float(first["lr"] / first["factor"])
         totals, counts, norm_read = _read(losses, norm)
         if all(map(math.isfinite, (*totals, *counts, norm_read))):
             self.watch.passed(self, group, totals, counts)
@@ -291,6 +289,17 @@ class Trainer:
     def _call(self, stage: str, *arguments: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, stage)(self, *arguments)
+
+
+def _checked_rate(batches: EpochBatches, config: TrainingConfig, evaluate: Any, stopping: Any) -> float:
+    """Return the learning rate, if nothing is missing that training needs."""
+    if len(batches) == 0:
+        raise ConfigError("There are no batches to train on.")
+    if config.learning_rate is None:
+        raise ConfigError("The trainer needs a learning rate: TrainingConfig(learning_rate=...).")
+    if evaluate is not None and stopping is None:
+        raise ConfigError("evaluate needs stopping=EarlyStopping(metric, greater_is_better) beside it.")
+    return config.learning_rate
 
 
 def _read(losses: Sequence[LossSum], norm: Tensor) -> tuple[list[float], list[float], float]:
