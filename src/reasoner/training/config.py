@@ -64,6 +64,13 @@ class TrainingConfig:
     fast_dropout: bool = True
     """On the CPU, draw 16 random bits for each value that dropout may set to zero: less than half the time, and
     the probability is `dropout` to within 2**-17. False: PyTorch's own dropout, with its random numbers."""
+    ema_decay: float | None = None
+    """Score and keep, not the weights of one step, but their exponential moving average with this decay, such as 0.99
+    (Polyak & Juditsky, 1992; Tarvainen & Valpola, 2017): it reaches back over about 1 / (1 - decay) steps. It
+    takes the memory of the weights once more. None: the weights as they are."""
+    average_checkpoints: int | None = None
+    """At the end, score the mean of the weights of this many of the best evaluations, and keep it if it is no worse
+    than the best of them (Vaswani et al., 2017; Izmailov et al., 2018). They stay in memory. None: the best alone."""
     eval_steps: int | None = None
     """Optimiser steps between evaluations; None: one at the end of each epoch."""
     patience: int | None = None
@@ -170,6 +177,8 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("adam_epsilon", "a number above 0", _number(lambda x: x > 0)),
     ("adam_beta1 adam_beta2 sgd_momentum", "in [0, 1)", _number(lambda x: 0 <= x < 1)),
     ("dropout", "None or in [0, 1)", _none_or(_number(lambda x: 0 <= x < 1))),
+    ("ema_decay", "None or above 0 and below 1", _none_or(_number(lambda x: 0 < x < 1))),
+    ("average_checkpoints", "None or an integer of at least 2", _none_or(_whole(2))),
     ("validation_share", "between 0 and 1", _number(lambda x: 0 < x < 1)),
     ("stride", "None or an integer of at least 0", _none_or(_whole(0))),
     ("seed frozen_cache_mb frozen_cache_disk_mb reinitialize_layers", "an integer of at least 0", _whole(0)),
