@@ -22,7 +22,7 @@ ROWS = (
     ("api", "meter", "testing"),
     ("tuning",),
     ("preparation", "result", "seeds"),
-    ("calibration", "checks", "comparison", "frozen", "review", "storage"),
+    ("calibration", "checks", "comparison", "frozen", "options", "review", "storage"),
     ("inference",),
     ("evaluation",),
     ("encoding", "model"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from reasoner import options
 from reasoner.calibration import calibrate, reliability
 from reasoner.checks.reading import ReadingRecord
 from reasoner.checks.run import run_checks
@@ -16,7 +17,6 @@ from reasoner.comparison import compare, score_interval
 from reasoner.evaluation import Encoded, Evaluation, plain
 from reasoner.frozen import keep_states
 from reasoner.inference import Predictor
-from reasoner.layerwise import rate_factors
 from reasoner.methods.base import Method
 from reasoner.metrics import greater_is_better
 from reasoner.notices import collect, say
@@ -82,6 +82,7 @@ def train_on_examples(
         name = name_of("task", task_class)
         source = embedded_model() if model is None else model
         learned = task_class.from_examples(examples, **settings)
+        options.check_options(learned, config)
         predictor, encoded = prepared(source, learned, examples, method=method, config=config, tokenizer=tokenizer)
         config = _with_learning_rate(config, method, predictor)
         run = _record(name, model, sources or {}, method, config, predictor, encoded)
@@ -151,6 +152,7 @@ def _train(
         tokens_per_batch=config.tokens_per_batch,
         shuffle=True,
         seed=config.seed,
+        strata=options.strata(predictor.task, rows.examples, config),
     )
     trainer = Trainer(
         predictor.model,
@@ -162,19 +164,12 @@ def _train(
         evaluate=lambda: predictor.evaluate(encoded["validation"]).metrics,
         stopping=EarlyStopping(metric, greater_is_better(metric), config.patience, config.min_delta),
         callbacks=[*own, *callbacks],
-        rate_factors=_rate_factors(predictor, config),
+        rate_factors=options.factors(predictor.model, config),
     )
     history = trainer.train()
     run.history, run.best_step, run.stopped_early = history.rows, history.best_step, history.stopped_early
     run.metrics["train"] = _training_metrics(history, predictor, encoded["validation"], peak)
     return recorder.record()
-
-
-def _rate_factors(predictor: Predictor, config: TrainingConfig) -> dict[str, float]:
-    """Return how much faster or slower than the learning rate each weight learns."""
-    assert config.learning_rate is not None  # see `_with_learning_rate`
-    head = None if config.head_learning_rate is None else config.head_learning_rate / config.learning_rate
-    return rate_factors(predictor.model, layer_decay=config.layer_decay, head_factor=head)
 
 
 def _callbacks(
@@ -318,6 +313,7 @@ def _record(
             "feature_cache": config.feature_cache and Path(config.feature_cache).name,  # no folders of this machine
             "max_length": predictor.max_length,
             "stride": predictor.stride,
+            **options.loss_settings(predictor.task),
         },
         versions=versions(),
     )

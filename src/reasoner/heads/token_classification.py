@@ -33,6 +33,7 @@ class TokenClassificationHead(TaskHead):
         num_outputs: number of labels.
         class_weights: a weight for each label.
         label_smoothing: see `losses.cross_entropy`.
+        focal_gamma: see there.
     """
 
     auto_class = "AutoModelForTokenClassification"
@@ -45,9 +46,10 @@ class TokenClassificationHead(TaskHead):
         num_outputs: int,
         class_weights: Sequence[float] | None = None,
         label_smoothing: float = 0.0,
+        focal_gamma: float = 0.0,
     ) -> None:
         super().__init__(config, num_outputs=num_outputs)
-        self.label_smoothing = label_smoothing
+        self.label_smoothing, self.focal_gamma = label_smoothing, focal_gamma
         weights = None if class_weights is None else torch.tensor(class_weights)
         self.register_buffer("class_weights", weights, persistent=False)
 
@@ -58,6 +60,7 @@ class TokenClassificationHead(TaskHead):
             batch.targets["labels"],
             weights=self.class_weights,
             label_smoothing=self.label_smoothing,
+            focal_gamma=self.focal_gamma,
         )
 
     def negative_log_likelihood(self, outputs: Outputs, batch: Batch) -> LossSum:

@@ -12,7 +12,7 @@ from reasoner.data.entities import entities_of_tags, tags_of_entities
 from reasoner.data.examples import Example, RowDroppedError, RowError, column, text_column
 from reasoner.data.features import Feature
 from reasoner.data.labels import (
-    check_label_smoothing,
+    check_loss_settings,
     label_config,
     learn_labels,
     loss_arguments,
@@ -33,7 +33,6 @@ from reasoner.tasks.base import Splits, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
-
 
 Entities = list[dict[str, Any]]
 """A prediction: `{"entity_group", "word", "start", "end", "score", "start_word", "end_word"}` each."""
@@ -136,6 +135,8 @@ class NER(Task[NERExample, Entities]):
     """"balanced", or weights by tag."""
     label_smoothing: float = 0.0
     """In [0, 1): how much of the target is spread over all tags."""
+    focal_gamma: float = 0.0
+    """At least 0, such as 2: how much less tags count that are learned already; 0: cross-entropy."""
 
     @property
     def primary_metric(self) -> str:
@@ -146,7 +147,7 @@ class NER(Task[NERExample, Entities]):
     def from_examples(cls, splits: Splits[NERExample], **settings: Any) -> Self:
         """Recognise the scheme and learn the tags; see `Task.from_examples`."""
         task = cls(**settings)
-        check_label_smoothing(task.label_smoothing)
+        check_loss_settings(task.label_smoothing, task.focal_gamma)
         raise_if_any(problem for examples in splits.values() for problem in task._number_problems(examples))
         if task.scheme is None:
             task = replace(task, scheme=recognised_scheme([task.raw_tags(e) for part in splits.values() for e in part]))
@@ -306,7 +307,7 @@ class NER(Task[NERExample, Entities]):
 
     def head_arguments(self) -> dict[str, Any]:
         """Return weights and smoothing where they are set."""
-        return loss_arguments(self.labels, self.class_weights, self.label_smoothing)
+        return loss_arguments(self.labels, self.class_weights, self.label_smoothing, self.focal_gamma)
 
     def model_config(self) -> dict[str, Any]:
         """Return the tags by number and the numbers by tag."""

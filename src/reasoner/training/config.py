@@ -29,6 +29,10 @@ class TrainingConfig:
     tokens_per_batch: int | None = None
     """Instead of the two sizes above: as many sequences as fit so that sequences x the longest of them is at most this
     many tokens. A sequence (multiple choice: a question) that is larger is a batch of its own."""
+    balanced_sampling: bool = False
+    """Draw the rows of an epoch so that each label is seen alike: rows of rare labels several times, of common ones not
+    all (Buda et al., 2018, "A systematic study of the class imbalance problem"). An epoch keeps its number of rows. A
+    row with several labels counts as the rarest of them."""
     gradient_accumulation_steps: int = 1
     """Batches an optimiser step; the gradient is that of one large batch."""
     learning_rate: float | None = None
@@ -186,7 +190,7 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("lr_scheduler_type", f"one of {', '.join(SCHEDULES)}", SCHEDULES.__contains__),
     ("on_divergence", f"one of {', '.join(ON_DIVERGENCE)}", ON_DIVERGENCE.__contains__),
     (
-        "fast_dropout evaluate_before gradient_checkpointing use_cpu disable_tqdm",
+        "balanced_sampling fast_dropout evaluate_before gradient_checkpointing use_cpu disable_tqdm",
         "True or False",
         lambda value: isinstance(value, bool),
     ),

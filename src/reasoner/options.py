@@ -1,0 +1,61 @@
+"""What do the options of a training mean for a task and a model: what fits, which rows come, how fast weights learn?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from reasoner.data.feature_file import Ints
+from reasoner.data.sampling import strata_of
+from reasoner.errors import ConfigError
+from reasoner.layerwise import rate_factors
+from reasoner.model import TaskModel
+from reasoner.notices import say
+from reasoner.tasks.base import Task
+from reasoner.training.config import TrainingConfig
+
+LOSS_SETTINGS = ("class_weights", "label_smoothing", "focal_gamma")
+"""Fields of tasks that change the loss."""
+
+
+def check_options(task: Task[Any, Any], config: TrainingConfig) -> None:
+    """Refuse, before anything is scored or trained, what the task cannot do.
+
+    Raises:
+        ConfigError: with what to do instead.
+    """
+    if config.balanced_sampling and not getattr(task, "labels", ()):
+        raise ConfigError(
+            f"balanced_sampling: {type(task).__name__} has no labels that rows could be drawn by. Leave it out."
+        )
+
+
+def strata(task: Task[Any, Any], examples: Sequence[Any], config: TrainingConfig) -> Ints | None:
+    """Return the number of the label that each training row is drawn by, and say what that does; None: rows are equal.
+
+    Args:
+        task: has labels, see `check_options`.
+        examples: the training rows.
+        config: says whether.
+    """
+    if not config.balanced_sampling:
+        return None
+    labels = strata_of([task.gold_names(example) for example in examples])
+    names, numbers, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    share = len(labels) / len(names)
+    seen = ", ".join(f"{name or 'no label'} {share / count:.3g}" for name, count in zip(names, counts, strict=True))
+    say(f"Rows are drawn so that each label is seen alike; how often in an epoch, on average: {seen}.")
+    return numbers
+
+
+def factors(model: TaskModel, config: TrainingConfig) -> dict[str, float]:
+    """Return how much faster or slower than `learning_rate`, which must be a number, each weight learns, by name."""
+    rate, head = config.learning_rate or 1.0, config.head_learning_rate
+    return rate_factors(model, layer_decay=config.layer_decay, head_factor=None if head is None else head / rate)
+
+
+def loss_settings(task: Task[Any, Any]) -> dict[str, Any]:
+    """Return the task's settings of the loss that are on, for the record."""
+    return {name: value for name in LOSS_SETTINGS if (value := getattr(task, name, None))}
