@@ -42,6 +42,9 @@ def keep_states(predictor: Predictor, encoded: Mapping[str, Encoded], config: Tr
     part = frozen_part(predictor.model.backbone) if allowed else None
     if part is None:
         return splits
+    if config.adversarial_epsilon:
+        say(f"{part.name} frozen, but runs anew in each pass: adversarial training changes what it sees.")
+        return splits
     once = config.num_train_epochs == 1 and config.max_steps is None
     names = [name for name in REUSED if name in splits and not (once and name == "train")]
     lengths = {name: feature_lengths(splits[name].features).tolist() for name in names}

@@ -140,5 +140,39 @@ def grouped_cross_entropy(scores: Tensor, labels: Tensor, group: Tensor) -> Loss
     return LossSum(total, (last + 1).to(total.dtype))
 
 
+def divergence(logits: Tensor, other: Tensor) -> Tensor:
+    """Half the sum of both Kullback-Leibler divergences between two softmaxes over the last dimension.
+
+    It is the sum of (p - q)(x - y) / 2 over probabilities p, q and logits x, y: what normalises them cancels.
+
+    Args:
+        logits: (..., classes), finite.
+        other: of the same shape.
+
+    Returns:
+        (...)
+    """
+    one, two = _at_least_float32(logits), _at_least_float32(other)
+    return ((one.softmax(-1) - two.softmax(-1)) * (one - two)).sum(-1) / 2
+
+
+def binary_divergence(logits: Tensor, other: Tensor) -> Tensor:
+    """The same between the yes and no of independent labels; logits and result are of any one shape."""
+    one, two = _at_least_float32(logits), _at_least_float32(other)
+    return (one.sigmoid() - two.sigmoid()) * (one - two) / 2
+
+
+def grouped_divergence(scores: Tensor, other: Tensor, group: Tensor) -> Tensor:
+    """The same between softmaxes over groups of any size, summed over all of them; see `grouped_cross_entropy`."""
+    one, two = _at_least_float32(scores), _at_least_float32(other)
+    return ((_grouped_softmax(one, group) - _grouped_softmax(two, group)) * (one - two)).sum() / 2
+
+
+def _grouped_softmax(scores: Tensor, group: Tensor) -> Tensor:
+    highest = torch.full_like(scores, float("-inf")).scatter_reduce(0, group, scores.detach(), "amax")  # (items,)
+    exponentials = (scores - highest[group]).exp()
+    return exponentials / torch.zeros_like(scores).scatter_add(0, group, exponentials)[group]
+
+
 def _at_least_float32(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype == torch.float64 else tensor.float()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from reasoner.data.features import Batch
 from reasoner.data.labels import same_names
@@ -73,6 +73,10 @@ class TaskModel(nn.Module):
     def loss(self, outputs: Outputs, batch: Batch) -> LossSum:
         """Return the head's loss."""
         return self.head.loss(outputs, batch)
+
+    def divergence(self, outputs: Outputs, other: Outputs, batch: Batch) -> Tensor:
+        """Return the head's divergence between two passes."""
+        return self.head.divergence(outputs, other, batch)
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode, except in parts that are frozen whole: no dropout is active there."""

@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from reasoner.data.feature_file import Ints
 from reasoner.data.sampling import strata_of
 from reasoner.errors import ConfigError
+from reasoner.evaluation import Encoded
+from reasoner.inference import Predictor
 from reasoner.layerwise import rate_factors
 from reasoner.model import TaskModel
 from reasoner.notices import say
@@ -30,6 +34,28 @@ def check_options(task: Task[Any, Any], config: TrainingConfig) -> None:
         raise ConfigError(
             f"balanced_sampling: {type(task).__name__} has no labels that rows could be drawn by. Leave it out."
         )
+
+
+@torch.no_grad()
+def check_head(predictor: Predictor, data: Encoded, config: TrainingConfig) -> None:
+    """Refuse R-Drop where the head does not say how far two predictions are apart: one row is run to see it.
+
+    Raises:
+        ConfigError: if it does not.
+    """
+    if not config.r_drop:
+        return
+    model = predictor.model.eval()
+    for batch in predictor.batches(Encoded(data.examples[:1], data.features[:1])):
+        placed = batch.to(predictor.device)
+        outputs = model(placed)
+        model.divergence(outputs, outputs, placed)
+
+
+def embeddings(model: TaskModel, config: TrainingConfig) -> nn.Module | None:
+    """Return the module that adversarial training attacks; None: there is none."""
+    found: nn.Module | None = model.network.get_input_embeddings() if config.adversarial_epsilon else None
+    return found
 
 
 def strata(task: Task[Any, Any], examples: Sequence[Any], config: TrainingConfig) -> Ints | None:

@@ -84,6 +84,7 @@ def train_on_examples(
         learned = task_class.from_examples(examples, **settings)
         options.check_options(learned, config)
         predictor, encoded = prepared(source, learned, examples, method=method, config=config, tokenizer=tokenizer)
+        options.check_head(predictor, encoded["train"], config)
         config = _with_learning_rate(config, method, predictor)
         run = _record(name, model, sources or {}, method, config, predictor, encoded)
         if record is not None:
@@ -165,6 +166,7 @@ def _train(
         stopping=EarlyStopping(metric, greater_is_better(metric), config.patience, config.min_delta),
         callbacks=[*own, *callbacks],
         rate_factors=options.factors(predictor.model, config),
+        embeddings=options.embeddings(predictor.model, config),
     )
     history = trainer.train()
     run.history, run.best_step, run.stopped_early = history.rows, history.best_step, history.stopped_early
@@ -183,10 +185,12 @@ def _callbacks(
     """Return what goes beside every training."""
     forecast = Forecast(peak=peak, evaluation_tokens=sum(predictor.batches(encoded["validation"]).lengths))
     own: list[Callback] = [Progress(disable=config.disable_tqdm, forecast=forecast)]
-    if encoded["train"].states is None:
+    kept = encoded["train"].states is not None
+    if not kept and not config.adversarial_epsilon:
         own.append(Compiler(predictor.model.network, config.torch_compile))
     elif config.torch_compile:
-        say("torch_compile: the network is not compiled, since what its frozen layers give is kept.")
+        reason = "what its frozen layers give is kept" if kept else "adversarial training changes what is inside it"
+        say(f"torch_compile: the network is not compiled, since {reason}.")
     if folder is not None:
         own += [HistoryFile(folder / "history.jsonl"), _KeepBest(folder, predictor, run)]
     return own

@@ -39,4 +39,5 @@ def balanced_order(strata: Ints, generator: torch.Generator) -> Ints:
         orders = [torch.randperm(len(rows), generator=generator).numpy() for _ in range(-(-wanted // len(rows)))]
         drawn.append(rows[np.concatenate([*orders, np.zeros(0, np.int64)])[:wanted]])
     together = np.concatenate(drawn)
-    return together[torch.randperm(len(together), generator=generator).numpy()]
+    order: Ints = together[torch.randperm(len(together), generator=generator).numpy()]
+    return order

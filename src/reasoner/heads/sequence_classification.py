@@ -10,7 +10,14 @@ import torch
 from reasoner.data.features import Batch
 from reasoner.errors import ConfigError, suggestion
 from reasoner.heads.base import GoldProbabilities, Outputs, TaskHead, gold_probabilities
-from reasoner.losses import LossSum, binary_cross_entropy, cross_entropy, squared_error
+from reasoner.losses import (
+    LossSum,
+    binary_cross_entropy,
+    binary_divergence,
+    cross_entropy,
+    divergence,
+    squared_error,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -69,6 +76,13 @@ class SequenceClassificationHead(TaskHead):
             return None
         loss = cross_entropy if self.problem_type == "single_label_classification" else binary_cross_entropy
         return loss(outputs["logits"], batch.targets["labels"])
+
+    def divergence(self, outputs: Outputs, other: Outputs, batch: Batch) -> torch.Tensor:
+        """Return that of one label or of several; a number has none."""
+        if self.problem_type == "regression":
+            return super().divergence(outputs, other, batch)
+        compare = divergence if self.problem_type == "single_label_classification" else binary_divergence
+        return compare(outputs["logits"], other["logits"]).sum()
 
     def gold_probabilities(self, outputs: Outputs, batch: Batch) -> GoldProbabilities | None:
         """Return those of each text's one label; where several may hold there is no other label, but yes or no."""

@@ -9,7 +9,7 @@ import torch
 
 from reasoner.data.features import Batch
 from reasoner.heads.base import GoldProbabilities, Outputs, TaskHead, gold_probabilities
-from reasoner.losses import LossSum, cross_entropy
+from reasoner.losses import IGNORED, LossSum, cross_entropy, divergence
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -66,6 +66,11 @@ class TokenClassificationHead(TaskHead):
     def negative_log_likelihood(self, outputs: Outputs, batch: Batch) -> LossSum:
         """Return the cross-entropy without weights and smoothing."""
         return cross_entropy(outputs["logits"], batch.targets["labels"])
+
+    def divergence(self, outputs: Outputs, other: Outputs, batch: Batch) -> torch.Tensor:
+        """Return that of the labelled tokens."""
+        labelled = batch.targets["labels"] != IGNORED
+        return (divergence(outputs["logits"], other["logits"]) * labelled).sum()
 
     def gold_probabilities(self, outputs: Outputs, batch: Batch) -> GoldProbabilities:
         """Return those of each labelled token."""

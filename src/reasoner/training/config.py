@@ -65,6 +65,12 @@ class TrainingConfig:
     """Gradients are scaled down to this norm; 0: never."""
     dropout: float | None = None
     """Probability in the model's dropout layers; None: the checkpoint's own."""
+    r_drop: float = 0.0
+    """Run each batch twice with other dropout, and add this times the divergence between both predictions to the loss
+    (R-Drop: Wu et al., 2021, https://arxiv.org/abs/2106.14448; 0.5 to 5). A step takes twice the time. 0: once."""
+    adversarial_epsilon: float = 0.0
+    """Move the embedded tokens of each sequence this far along their gradient, and add the loss of another pass on them
+    (Miyato et al., 2017, https://arxiv.org/abs/1605.07725; 0.1 to 2). A step takes twice the time. 0: no such pass."""
     fast_dropout: bool = True
     """On the CPU, draw 16 random bits for each value that dropout may set to zero: less than half the time, and
     the probability is `dropout` to within 2**-17. False: PyTorch's own dropout, with its random numbers."""
@@ -175,7 +181,11 @@ _LIMITS = "max_steps eval_steps patience tokens_per_batch"
 _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     (f"{_COUNTS} logging_steps", "an integer of at least 1", _whole(1)),
     (f"{_LIMITS} max_length", "None or an integer of at least 1", _none_or(_whole(1))),
-    ("weight_decay warmup_steps max_grad_norm min_delta", "a number of at least 0", _number(lambda x: x >= 0)),
+    (
+        "weight_decay warmup_steps max_grad_norm min_delta r_drop adversarial_epsilon",
+        "a number of at least 0",
+        _number(lambda x: x >= 0),
+    ),
     ("learning_rate head_learning_rate", "None or a number above 0", _none_or(_number(lambda x: x > 0))),
     ("layer_decay", "None or above 0 and at most 1", _none_or(_number(lambda x: 0 < x <= 1))),
     ("adam_epsilon", "a number above 0", _number(lambda x: x > 0)),

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
+from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ from reasoner.training.guard import LossWatch
 from reasoner.training.history import History
 from reasoner.training.lean import LeanStep
 from reasoner.training.micro_batches import MicroBatches
+from reasoner.training.objective import Objective
 from reasoner.training.optimizer import make_optimizer, make_schedule
 from reasoner.training.parts import pays_to_cut
 from reasoner.training.prefetch import made_ahead, pinned
@@ -56,6 +58,7 @@ class Trainer:
         callbacks: see `Callback`.
         watch: what to do about a step whose loss or gradient is not finite; None: a `LossWatch` that writes no files.
         rate_factors: what the learning rate is multiplied by for a weight, by name; see `make_optimizer`.
+        embeddings: the module that looks up the tokens, for `adversarial_epsilon`.
 
     Raises:
         ConfigError: if there is nothing to train, or a part is missing.
@@ -72,6 +75,7 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         watch: LossWatch | None = None,
         rate_factors: Mapping[str, float] | None = None,
+        embeddings: nn.Module | None = None,
     ) -> None:
         rate = _checked_rate(batches, config, evaluate, stopping)
         self.model, self.batches, self.config = model, batches, config
@@ -90,6 +94,7 @@ class Trainer:
         self._lean = _lean_step(self.device, config)
         together, for_cache = getattr(batches, "keep_together", True), pays_to_cut(model, self.device)
         self._micro_batches = MicroBatches(keep_together=together, for_cache=for_cache)
+        self._objective = Objective(model, config, embeddings, precision=partial(autocast, self.device, config.bf16))
         self._average = None if config.ema_decay is None else MovingAverage(self.weights, config.ema_decay)
         self._checkpoints = _checkpoints(config, stopping)
         self.history = History()
@@ -199,14 +204,14 @@ class Trainer:
         self.history.steps = self.step
 
     def backward(self, batch: Any) -> LossSum:
-        """Add the gradient of the batch's total loss, and return the loss without its graph."""
-        with self._lean:
-            with autocast(self.device, self.config.bf16):
-                outputs = self.model(batch)
-                loss: LossSum = self.model.loss(outputs, batch)  # type: ignore[operator]
+        """Add the gradient of the batch's total loss (see `Objective`), and return the loss without its graph."""
+
+        def seen(outputs: Any) -> None:
             for on_batch in self._micro_batches.once(self._on_batch):
                 on_batch(self, batch, outputs)
-            loss.total.backward()  # type: ignore[no-untyped-call]
+
+        with self._lean:
+            loss = self._objective.backward(batch, seen)
         total = loss.total.detach()
         return LossSum(total, loss.count.detach().to(total))  # a head may count in integers
 
