@@ -20,12 +20,12 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "reasoner"
 
 ROWS = (
     ("api", "meter", "testing"),
-    ("tuning",),
-    ("preparation", "result", "seeds"),
+    ("pretraining", "tuning"),
+    ("origins", "preparation", "result", "seeds"),
     ("calibration", "checks", "comparison", "frozen", "options", "review", "storage"),
     ("inference",),
     ("evaluation",),
-    ("encoding", "model"),
+    ("encoding", "language_model", "model"),
     ("reports", "synthetic", "tasks"),
     ("frozen_parts", "heads", "layerwise"),
     ("data", "methods", "training"),

@@ -16,6 +16,8 @@ _EXPORTS = {
     "load": "reasoner.api",
     "read_rows": "reasoner.api",
     "shortcuts": "reasoner.meter",
+    "pretrain": "reasoner.pretraining",
+    "Pretraining": "reasoner.pretraining",
     "register_head": "reasoner.registry",
     "register_method": "reasoner.registry",
     "register_task": "reasoner.registry",
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
     from reasoner.methods.freeze import Freeze
     from reasoner.methods.full import Full
     from reasoner.methods.head import HeadOnly
+    from reasoner.pretraining import Pretraining, pretrain
     from reasoner.registry import register_head, register_method, register_task
     from reasoner.reports.shortcuts import ShortcutReport
     from reasoner.result import Result

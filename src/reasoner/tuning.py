@@ -20,6 +20,7 @@ from reasoner.inference import Predictor
 from reasoner.methods.base import Method
 from reasoner.metrics import greater_is_better
 from reasoner.notices import collect, say
+from reasoner.origins import say_origin
 from reasoner.preparation import (
     embedded_model,
     name_of_model,
@@ -81,6 +82,7 @@ def train_on_examples(
         task_class, settings = task_class_and_settings(task)
         name = name_of("task", task_class)
         source = embedded_model() if model is None else model
+        say_origin(source)
         learned = task_class.from_examples(examples, **settings)
         options.check_options(learned, config)
         predictor, encoded = prepared(source, learned, examples, method=method, config=config, tokenizer=tokenizer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -59,6 +60,14 @@ def test_qa_cuts_a_squad_file_by_article(run, tmp_path: Path):
     printed = run("qa.py", *cut)
     assert "train 24, validation 8, test 8" in printed
     assert "Who built the lighthouse?" in printed
+
+
+def test_more_score_tries_each_option(run, tmp_path: Path):
+    printed = run("more_score.py", "--rows", "24", "--pretrain")
+    assert "perplexity on" in printed and "Best on validation: " in printed
+    for name in ("plain", "slower lower layers", "averages", "two passes that agree", "attacked embeddings"):
+        assert re.search(rf"^{name} +0\.\d+ +0\.\d+ +\d", printed, re.MULTILINE)
+    assert (tmp_path / "out" / "pretraining.json").exists()
 
 
 def _paragraph(row: dict) -> dict:
