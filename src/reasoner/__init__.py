@@ -19,6 +19,8 @@ _EXPORTS = {
     "compare": "reasoner.variants",
     "search": "reasoner.hyperparameters",
     "read_settings": "reasoner.settings",
+    "pretrain": "reasoner.pretraining",
+    "Pretraining": "reasoner.pretraining",
     "register_head": "reasoner.registry",
     "register_method": "reasoner.registry",
     "register_task": "reasoner.registry",
@@ -103,6 +105,7 @@ if TYPE_CHECKING:
     from reasoner.methods.prefix import Prefix
     from reasoner.methods.prompt import Prompt
     from reasoner.methods.top_k import TopK
+    from reasoner.pretraining import Pretraining, pretrain
     from reasoner.registry import register_head, register_method, register_task
     from reasoner.reports.leaderboard import Leaderboard
     from reasoner.reports.shortcuts import ShortcutReport

@@ -45,6 +45,9 @@ def keep_states(predictor: Predictor, encoded: Mapping[str, Encoded], config: Tr
     if predictor.model.added is not None and predictor.model.added.virtual_tokens:
         say("The backbone is frozen, but runs anew in each epoch: the virtual tokens before it learn.")
         return splits
+    if config.adversarial_epsilon:
+        say(f"{part.name} frozen, but runs anew in each pass: adversarial training changes what it sees.")
+        return splits
     once = config.num_train_epochs == 1 and config.max_steps is None
     names = [name for name in REUSED if name in splits and not (once and name == "train")]
     lengths = {name: feature_lengths(splits[name].features).tolist() for name in names}

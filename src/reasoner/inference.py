@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from reasoner.data.batching import Batches, padding_of
+from reasoner.data.feature_file import Ints
 from reasoner.encoding import encode
 from reasoner.errors import ConfigError, DataError, raise_if_any
 from reasoner.evaluation import Encoded, Evaluation, evaluate, in_parts, predictions_of
@@ -59,6 +60,7 @@ class Predictor:
         tokens_per_batch: int | None = None,
         shuffle: bool = False,
         seed: int = 0,
+        strata: Ints | None = None,
     ) -> Batches:
         """Return padded batches of features; where no `batch_size` is given, as large as those of evaluation."""
         most_padding = 1.0
@@ -76,6 +78,7 @@ class Predictor:
             seed=seed,
             padding_side=self.tokenizer.padding_side,
             states=data.states,
+            strata=strata,
         )
 
     def evaluate(self, data: Encoded) -> Evaluation:

@@ -37,7 +37,12 @@ def sum_of(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def cross_entropy(
-    logits: Tensor, labels: Tensor, *, weights: Tensor | None = None, label_smoothing: float = 0.0
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    weights: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    focal_gamma: float = 0.0,
 ) -> LossSum:
     """Cross-entropy over the last dimension, for tokens or for whole texts.
 
@@ -50,11 +55,22 @@ def cross_entropy(
         weights: (classes,), a weight for each class.
         label_smoothing: share of the target that is spread evenly over the classes, in [0, 1)
             (Szegedy et al., 2016, https://arxiv.org/abs/1512.00567).
+        focal_gamma: multiplies the loss of a label of probability p by (1 - p)^focal_gamma, so that labels that are
+            learned count less (focal loss: Lin et al., 2017, https://arxiv.org/abs/1708.02002); the count stays.
     """
     logits, labels = at_least_float32(logits).flatten(0, -2), labels.flatten()
-    total = functional.cross_entropy(
-        logits, labels, weight=weights, ignore_index=IGNORED, label_smoothing=label_smoothing, reduction="sum"
+    losses = functional.cross_entropy(
+        logits,
+        labels,
+        weight=weights,
+        ignore_index=IGNORED,
+        label_smoothing=label_smoothing,
+        reduction="none" if focal_gamma else "sum",
     )
+    if focal_gamma:
+        plain = functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="none")
+        losses = _focus(plain, focal_gamma) * losses
+    total = losses.sum()
     counted = labels != IGNORED
     if weights is None:
         return LossSum(total, counted.sum().to(total.dtype))
@@ -62,7 +78,12 @@ def cross_entropy(
 
 
 def binary_cross_entropy(
-    logits: Tensor, labels: Tensor, *, weights: Tensor | None = None, label_smoothing: float = 0.0
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    weights: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    focal_gamma: float = 0.0,
 ) -> LossSum:
     """Binary cross-entropy over independent labels; the count is texts times labels (or the sum of their weights).
 
@@ -71,12 +92,22 @@ def binary_cross_entropy(
         labels: (batch, labels), 0 or 1.
         weights: (labels,), a weight for each label.
         label_smoothing: how far targets are drawn from 0 and 1 towards 1/2, in [0, 1).
+        focal_gamma: see `cross_entropy`; p is the probability of the yes or no that is right.
     """
     logits = at_least_float32(logits)
     targets = labels.to(logits.dtype) * (1 - label_smoothing) + label_smoothing / 2
     losses = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    if focal_gamma:
+        right = functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), reduction="none")
+        losses = _focus(right, focal_gamma) * losses
     weight = torch.ones_like(losses) if weights is None else weights.to(losses.dtype).expand_as(losses)
     return LossSum((losses * weight).sum(), weight.sum())
+
+
+def _focus(negative_log_likelihood: Tensor, gamma: float) -> Tensor:
+    """Return (1 - p)^gamma; kept off 0, where a power below 1 has no gradient."""
+    missing = -torch.expm1(-negative_log_likelihood)
+    return missing.clamp(min=torch.finfo(missing.dtype).tiny) ** gamma
 
 
 def squared_error(outputs: Tensor, targets: Tensor) -> LossSum:
@@ -126,6 +157,40 @@ def grouped_cross_entropy(scores: Tensor, labels: Tensor, group: Tensor) -> Loss
     empty = torch.arange(len(scores), device=scores.device) > last
     total = (sums.masked_fill(empty, 1.0).log() + highest.masked_fill(empty, 0.0)).sum() - (scores * labels).sum()
     return LossSum(total, (last + 1).to(total.dtype))
+
+
+def divergence(logits: Tensor, other: Tensor) -> Tensor:
+    """Half the sum of both Kullback-Leibler divergences between two softmaxes over the last dimension.
+
+    It is the sum of (p - q)(x - y) / 2 over probabilities p, q and logits x, y: what normalises them cancels.
+
+    Args:
+        logits: (..., classes), finite.
+        other: of the same shape.
+
+    Returns:
+        (...)
+    """
+    one, two = at_least_float32(logits), at_least_float32(other)
+    return ((one.softmax(-1) - two.softmax(-1)) * (one - two)).sum(-1) / 2
+
+
+def binary_divergence(logits: Tensor, other: Tensor) -> Tensor:
+    """The same between the yes and no of independent labels; logits and result are of any one shape."""
+    one, two = at_least_float32(logits), at_least_float32(other)
+    return (one.sigmoid() - two.sigmoid()) * (one - two) / 2
+
+
+def grouped_divergence(scores: Tensor, other: Tensor, group: Tensor) -> Tensor:
+    """The same between softmaxes over groups of any size, summed over all of them; see `grouped_cross_entropy`."""
+    one, two = at_least_float32(scores), at_least_float32(other)
+    return ((_grouped_softmax(one, group) - _grouped_softmax(two, group)) * (one - two)).sum() / 2
+
+
+def _grouped_softmax(scores: Tensor, group: Tensor) -> Tensor:
+    highest = torch.full_like(scores, float("-inf")).scatter_reduce(0, group, scores.detach(), "amax")  # (items,)
+    exponentials = (scores - highest[group]).exp()
+    return exponentials / torch.zeros_like(scores).scatter_add(0, group, exponentials)[group]
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from reasoner.added import PEFT_CONFIG, Added, read_peft
 from reasoner.base_model import checksum, name_of_base
@@ -132,6 +132,10 @@ class TaskModel(nn.Module):
     def loss(self, outputs: Outputs, batch: Batch) -> LossSum:
         """Return the head's loss."""
         return self.head.loss(outputs, batch)
+
+    def divergence(self, outputs: Outputs, other: Outputs, batch: Batch) -> Tensor:
+        """Return the head's divergence between two passes."""
+        return self.head.divergence(outputs, other, batch)
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode, except in parts that are frozen whole: no dropout is active there."""

@@ -22,6 +22,7 @@ from reasoner.data.splits import cut_validation
 from reasoner.errors import ConfigError, DataError, Problem, raise_if_any
 from reasoner.evaluation import Encoded
 from reasoner.inference import Predictor
+from reasoner.layerwise import check_reinitialized, reinitialize
 from reasoner.methods.base import Method
 from reasoner.model import LONGEST_DEFAULT, TaskModel, length_limit, read_config
 from reasoner.networks import token_type_embeddings
@@ -177,6 +178,8 @@ def build_predictor(
     task = task.fitted_to(known, tokenizer)
     seed_everything(config.seed)
     model = TaskModel.from_pretrained(source, task, dropout=config.dropout)
+    if config.reinitialize_layers:
+        reinitialize(model.network, config.reinitialize_layers)
     if config.gradient_checkpointing:
         _compute_again(model.network)
     if getattr(model.network.config, "pad_token_id", None) is None:  # decoders that classify a text look for its end
@@ -236,6 +239,8 @@ def prepared(
         )
     if predictor.task.token_types and not token_type_embeddings(predictor.model.network).weight.requires_grad:
         say("The method freezes the embeddings of token types: what they tell of word shapes is not learned.")
+    if config.reinitialize_layers:
+        check_reinitialized(predictor.model, config.reinitialize_layers)
     return predictor, encoded
 
 

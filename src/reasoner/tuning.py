@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from reasoner import options
 from reasoner.added import UNUSED_COPIES
 from reasoner.base_model import embedded_model
 from reasoner.calibration import calibrate, reliability
@@ -21,6 +22,7 @@ from reasoner.inference import Predictor
 from reasoner.methods.base import Method
 from reasoner.metrics import greater_is_better
 from reasoner.notices import collect, say
+from reasoner.origins import say_origin
 from reasoner.preparation import (
     name_of_model,
     prepared,
@@ -81,8 +83,11 @@ def train_on_examples(
         task_class, settings = task_class_and_settings(task)
         name = name_of("task", task_class)
         source = embedded_model() if model is None else model
+        say_origin(source)
         learned = task_class.from_examples(examples, **settings)
+        options.check_options(learned, config)
         predictor, encoded = prepared(source, learned, examples, method=method, config=config, tokenizer=tokenizer)
+        options.check_head(predictor, encoded["train"], config)
         config = _with_learning_rate(config, method, predictor)
         run = _record(name, model, sources or {}, method, config, predictor, encoded)
         if record is not None:
@@ -153,6 +158,7 @@ def _train(
         tokens_per_batch=config.tokens_per_batch,
         shuffle=True,
         seed=config.seed,
+        strata=options.strata(predictor.task, rows.examples, config),
     )
     trainer = Trainer(
         predictor.model,
@@ -164,6 +170,8 @@ def _train(
         evaluate=lambda: predictor.evaluate(encoded["validation"]).metrics,
         stopping=EarlyStopping(metric, greater_is_better(metric), config.patience, config.min_delta),
         callbacks=[*own, *callbacks],
+        rate_factors=options.factors(predictor.model, config),
+        embeddings=options.embeddings(predictor.model, config),
     )
     history = trainer.train()
     run.history, run.best_step, run.stopped_early = history.rows, history.best_step, history.stopped_early
@@ -182,10 +190,12 @@ def _callbacks(
     """Return what goes beside every training."""
     forecast = Forecast(peak=peak, evaluation_tokens=sum(predictor.batches(encoded["validation"]).lengths))
     own: list[Callback] = [Progress(disable=config.disable_tqdm, forecast=forecast)]
-    if encoded["train"].states is None:
+    kept = encoded["train"].states is not None
+    if not kept and not config.adversarial_epsilon:
         own.append(Compiler(predictor.model.network, config.torch_compile))
     elif config.torch_compile:
-        say("torch_compile: the network is not compiled, since what its frozen layers give is kept.")
+        reason = "what its frozen layers give is kept" if kept else "adversarial training changes what is inside it"
+        say(f"torch_compile: the network is not compiled, since {reason}.")
     if folder is not None:
         own += [HistoryFile(folder / "history.jsonl"), _KeepBest(folder, predictor, run)]
     return own
@@ -327,6 +337,7 @@ def _record(
             "feature_cache": config.feature_cache and Path(config.feature_cache).name,  # no folders of this machine
             "max_length": predictor.max_length,
             "stride": predictor.stride,
+            **options.loss_settings(predictor.task),
         },
         versions=versions(),
     )

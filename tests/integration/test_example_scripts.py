@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -83,6 +84,14 @@ def _write_nli(folder: Path) -> None:
     folder.mkdir()
     for split, rows in reasoner.synthetic.nli_pack(train=24, validation=9, test=9).items():
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_more_score_tries_each_option(run, tmp_path: Path):
+    printed = run("more_score.py", "--rows", "24", "--pretrain")
+    assert "perplexity on" in printed and "Best on validation: " in printed
+    for name in ("plain", "slower lower layers", "averages", "two passes that agree", "attacked embeddings"):
+        assert re.search(rf"^{name} +0\.\d+ +0\.\d+ +\d", printed, re.MULTILINE)
+    assert (tmp_path / "out" / "pretraining.json").exists()
 
 
 def _paragraph(row: dict) -> dict:

@@ -152,3 +152,49 @@ def test_half_precision_is_summed_in_float32(dtype):
         assert loss.total.dtype == loss.count.dtype == torch.float32
         torch.testing.assert_close(loss.mean.double(), exact.mean.double(), rtol=1e-5, atol=1e-6)
         assert not loss.count.requires_grad
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    gamma=st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.5]),
+    smoothing=st.sampled_from([0.0, 0.1]),
+    weighted=st.booleans(),
+    seed=st.integers(0, 10_000),
+)
+def test_focal_loss_is_the_formula(gamma, smoothing, weighted, seed):
+    """Lin et al. (2017), equation 5, label by label; gamma 0 is the cross-entropy."""
+    logits, labels = numbers(9, 4, seed=seed) * 3, some_labels(9, 4, 0.3, seed)
+    labels[0] = 0
+    weights = numbers(4, seed=seed + 1).exp() if weighted else torch.ones(4, dtype=torch.float64)
+    ours = cross_entropy(logits, labels, weights=weights, label_smoothing=smoothing, focal_gamma=gamma)
+    total = 0.0
+    for row, label in zip(logits.softmax(-1).tolist(), labels.tolist(), strict=True):
+        if label != -100:
+            target = [smoothing / 4 + (1 - smoothing) * (i == label) for i in range(4)]
+            loss = -sum(t * w * numpy.log(p) for t, w, p in zip(target, weights.tolist(), row, strict=True))
+            total += (1 - row[label]) ** gamma * loss
+    assert ours.total.item() == pytest.approx(total, rel=1e-9)
+    assert ours.count.item() == pytest.approx(sum(weights[label].item() for label in labels if label != -100))
+    plain = cross_entropy(logits, labels, weights=weights, label_smoothing=smoothing)
+    assert (ours.total.item() == plain.total.item()) == (gamma == 0)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0, 2.0])
+def test_binary_focal_loss_is_the_formula(gamma):
+    logits, labels = numbers(6, 3), (numbers(6, 3, seed=1) > 0).double()
+    weights = torch.tensor([0.5, 2.0, 3.0], dtype=torch.float64)
+    ours = binary_cross_entropy(logits, labels, weights=weights, focal_gamma=gamma)
+    p = torch.where(labels == 1, logits.sigmoid(), 1 - logits.sigmoid())
+    torch.testing.assert_close(ours.total, -(weights * (1 - p) ** gamma * p.log()).sum(), rtol=1e-12, atol=1e-12)
+    assert ours.count.item() == pytest.approx(6 * 5.5)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
+def test_focal_loss_has_a_gradient_where_a_label_is_certain(gamma):
+    logits = torch.tensor([[200.0, 0.0], [0.0, 0.5]], requires_grad=True)
+    cross_entropy(logits, torch.tensor([0, 1]), focal_gamma=gamma).total.backward()
+    assert bool(logits.grad.isfinite().all()) and logits.grad[0].tolist() == [0.0, 0.0]
+    assert float(logits.grad[1, 0]) > 0
+    matrix = numbers(4, 3).requires_grad_()
+    labels = torch.tensor([0, -100, 2, 1])
+    assert torch.autograd.gradcheck(lambda x: cross_entropy(x, labels, focal_gamma=gamma).mean, (matrix,))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from reasoner.data.feature_file import Ints, feature_lengths, feature_reader, group_sizes
 from reasoner.data.features import Batch, Feature
+from reasoner.data.sampling import balanced_order
 from reasoner.data.states import PartOfStates, States
 from reasoner.losses import IGNORED
 
@@ -57,6 +58,7 @@ class Batches:
         shuffle: another order each epoch, fixed by `seed` and `epoch`.
         padding_side: "right" or "left".
         states: goes into every batch; see `Batch`.
+        strata: the number of each example's stratum; shuffled, an epoch draws from all alike: see `balanced_order`.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Batches:
         seed: int = 0,
         padding_side: str = "right",
         states: States | PartOfStates | None = None,
+        strata: Ints | None = None,
     ) -> None:
         self.read = feature_reader(features)
         self.lengths = feature_lengths(features)  # (features,)
@@ -81,6 +84,7 @@ class Batches:
         self.seed, self.padding_side, self.states = seed, padding_side, states
         self.epoch = 0
         self._units = _units(self.lengths, group_sizes(features), keep_together)
+        self._strata = None if strata is None else np.asarray(strata)[self.example_of[self._units.first]]  # (units,)
         self._planned: tuple[int, list[list[int]]] | None = None
 
     def __len__(self) -> int:
@@ -108,7 +112,8 @@ class Batches:
     @property
     def padding_share(self) -> float:
         """The share of this epoch's positions that are padding, from 0 to 1."""
-        return 1 - int(self.lengths.sum()) / self.positions if self.positions else 0.0
+        tokens = sum(int(self.lengths[batch].sum()) for batch in self.plan())
+        return 1 - tokens / self.positions if self.positions else 0.0
 
     @property
     def positions(self) -> int:
@@ -121,7 +126,10 @@ class Batches:
         if not self.shuffle:
             return self._cut(np.argsort(-longest, kind="stable"), self.most_padding)
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
-        shuffled = torch.randperm(number, generator=generator).numpy()
+        if self._strata is None:
+            shuffled = torch.randperm(number, generator=generator).numpy()
+        else:
+            shuffled = balanced_order(self._strata, generator)
         batches: list[Ints] = []
         left = shuffled[:0]
         for start in range(0, number, self._pool):

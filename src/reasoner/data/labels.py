@@ -91,14 +91,16 @@ def same_names(one: Sequence[str], other: Sequence[str]) -> bool:
     return [name.casefold() for name in one] == [name.casefold() for name in other]
 
 
-def check_label_smoothing(label_smoothing: float) -> None:
-    """Refuse a share that leaves the target nothing, or adds to it.
+def check_loss_settings(label_smoothing: float, focal_gamma: float) -> None:
+    """Refuse a share of smoothing that leaves the target nothing or adds to it, and a focus that is none.
 
     Raises:
-        ConfigError: if it is not in [0, 1).
+        ConfigError: if the share is not in [0, 1), or the exponent is below 0.
     """
     if not (isinstance(label_smoothing, (int, float)) and 0 <= label_smoothing < 1):
         raise ConfigError(f"label_smoothing is {label_smoothing!r}. Give a number from 0 up to, but not, 1.")
+    if not (isinstance(focal_gamma, (int, float)) and 0 <= focal_gamma < inf):
+        raise ConfigError(f"focal_gamma is {focal_gamma!r}. Give a number of at least 0, such as 2; 0: cross-entropy.")
 
 
 def resolve_weights(
@@ -131,14 +133,19 @@ def resolve_weights(
 
 
 def loss_arguments(
-    labels: Sequence[str], class_weights: str | Mapping[str, float] | None, label_smoothing: float
+    labels: Sequence[str],
+    class_weights: str | Mapping[str, float] | None,
+    label_smoothing: float,
+    focal_gamma: float,
 ) -> dict[str, Any]:
-    """Return a head's arguments for weights (resolved, in the labels' order) and smoothing, those that are set."""
+    """Return a head's arguments where they are set: weights (resolved, in the labels' order), smoothing, focus."""
     arguments: dict[str, Any] = {}
     if isinstance(class_weights, Mapping):
         arguments["class_weights"] = [class_weights[label] for label in labels]
     if label_smoothing:
         arguments["label_smoothing"] = label_smoothing
+    if focal_gamma:
+        arguments["focal_gamma"] = focal_gamma
     return arguments
 
 

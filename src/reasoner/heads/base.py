@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from reasoner.data.features import Batch
+from reasoner.errors import ConfigError
 from reasoner.losses import LossSum
 
 if TYPE_CHECKING:
@@ -87,6 +88,16 @@ class TaskHead(nn.Module, ABC):
         loss promises that no temperature changes what it predicts, only how sure it is.
         """
         return None
+
+    def divergence(self, outputs: Outputs, other: Outputs, batch: Batch) -> Tensor:
+        """Return how far two passes over a batch are from saying the same, summed over what the loss counts: a scalar.
+
+        R-Drop adds it to the loss. As a rule it is half the sum of both Kullback-Leibler divergences (`losses`).
+
+        Raises:
+            ConfigError: if this head has none.
+        """
+        raise ConfigError(f"r_drop: {type(self).__name__} has no divergence between two predictions. Leave it out.")
 
     def gold_probabilities(self, outputs: Outputs, batch: Batch) -> GoldProbabilities | None:
         """Return how probable the gold is, without a graph, on the device of the outputs: the label review reads it.

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from reasoner.data.features import Batch
 from reasoner.heads.base import Outputs, TaskHead
-from reasoner.losses import LossSum, grouped_cross_entropy
+from reasoner.losses import LossSum, grouped_cross_entropy, grouped_divergence
 
 
 class MultipleChoiceHead(TaskHead):
@@ -31,6 +31,10 @@ class MultipleChoiceHead(TaskHead):
     def negative_log_likelihood(self, outputs: Outputs, batch: Batch) -> LossSum:
         """Return the cross-entropy of each question over its own choices."""
         return grouped_cross_entropy(outputs["logits"].squeeze(-1), batch.targets["labels"], batch.group)
+
+    def divergence(self, outputs: Outputs, other: Outputs, batch: Batch) -> Tensor:
+        """Return that of the choices of each question."""
+        return grouped_divergence(outputs["logits"].squeeze(-1), other["logits"].squeeze(-1), batch.group)
 
     def predict(self, outputs: Outputs, batch: Batch) -> list[Any]:
         """Return the logit of each choice as a float."""

@@ -9,11 +9,15 @@ from torch import Tensor
 
 from reasoner.data.features import Batch
 from reasoner.heads.base import Outputs, TaskHead
-from reasoner.losses import IGNORED, LossSum, cross_entropy
+from reasoner.losses import IGNORED, LossSum, cross_entropy, divergence
 
 if TYPE_CHECKING:
     from numpy import ndarray
     from transformers import PreTrainedConfig
+
+
+LOWEST = -1e4
+"""A logit that no softmax sees, in half precision too, and that is finite."""
 
 
 class SpanRecord(NamedTuple):
@@ -62,6 +66,15 @@ class QuestionAnsweringHead(TaskHead):
         end = cross_entropy(_without(outputs["end_logits"], padding), batch.targets["end_positions"])
         return LossSum(start.total + end.total, start.count + end.count)
 
+    def divergence(self, outputs: Outputs, other: Outputs, batch: Batch) -> Tensor:
+        """Return the mean of the start's and the end's, each over the window's own tokens."""
+        padding = batch.targets["context_mask"] == IGNORED  # (batch, length): equal logits differ by nothing
+        start, end = (
+            divergence(*(_without(given[name], padding, LOWEST) for given in (outputs, other))).sum()
+            for name in ("start_logits", "end_logits")
+        )
+        return (start + end) / 2
+
     def predict(self, outputs: Outputs, batch: Batch) -> list[Any]:
         """Return a `SpanRecord` a window: all spans in the context up to the longest allowed compete."""
         start_logits, end_logits = outputs["start_logits"].float(), outputs["end_logits"].float()  # (batch, length)
@@ -82,8 +95,8 @@ class QuestionAnsweringHead(TaskHead):
         return records
 
 
-def _without(logits: Tensor, mask: Tensor) -> Tensor:
-    return logits.masked_fill(mask, float("-inf"))
+def _without(logits: Tensor, mask: Tensor, value: float = float("-inf")) -> Tensor:
+    return logits.masked_fill(mask, value)
 
 
 def _span_scores(starts: Tensor, ends: Tensor, allowed: Tensor, longest: int) -> Tensor:

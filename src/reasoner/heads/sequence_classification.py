@@ -10,7 +10,14 @@ import torch
 from reasoner.data.features import Batch
 from reasoner.errors import ConfigError, suggestion
 from reasoner.heads.base import GoldProbabilities, Outputs, TaskHead, gold_probabilities
-from reasoner.losses import LossSum, binary_cross_entropy, cross_entropy, squared_error
+from reasoner.losses import (
+    LossSum,
+    binary_cross_entropy,
+    binary_divergence,
+    cross_entropy,
+    divergence,
+    squared_error,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -31,6 +38,7 @@ class SequenceClassificationHead(TaskHead):
         problem_type: one of `PROBLEM_TYPES`.
         class_weights: a weight for each label.
         label_smoothing: see `losses.cross_entropy`; of several labels each is drawn towards 1/2.
+        focal_gamma: see there.
     """
 
     auto_class = "AutoModelForSequenceClassification"
@@ -44,11 +52,12 @@ class SequenceClassificationHead(TaskHead):
         problem_type: str = "single_label_classification",
         class_weights: Sequence[float] | None = None,
         label_smoothing: float = 0.0,
+        focal_gamma: float = 0.0,
     ) -> None:
         super().__init__(config, num_outputs=num_outputs)
         if problem_type not in PROBLEM_TYPES:
             raise ConfigError(f"problem_type '{problem_type}' is unknown. {suggestion(problem_type, PROBLEM_TYPES)}")
-        self.problem_type, self.label_smoothing = problem_type, label_smoothing
+        self.problem_type, self.label_smoothing, self.focal_gamma = problem_type, label_smoothing, focal_gamma
         weights = None if class_weights is None else torch.tensor(class_weights)
         self.register_buffer("class_weights", weights, persistent=False)
 
@@ -58,7 +67,8 @@ class SequenceClassificationHead(TaskHead):
         if self.problem_type == "regression":
             return squared_error(logits.squeeze(-1), labels)
         loss = cross_entropy if self.problem_type == "single_label_classification" else binary_cross_entropy
-        return loss(logits, labels, weights=self.class_weights, label_smoothing=self.label_smoothing)
+        settings = {"label_smoothing": self.label_smoothing, "focal_gamma": self.focal_gamma}
+        return loss(logits, labels, weights=self.class_weights, **settings)
 
     def negative_log_likelihood(self, outputs: Outputs, batch: Batch) -> LossSum | None:
         """Return the cross-entropy of one label or of several, without weights and smoothing; a number has none."""
@@ -66,6 +76,13 @@ class SequenceClassificationHead(TaskHead):
             return None
         loss = cross_entropy if self.problem_type == "single_label_classification" else binary_cross_entropy
         return loss(outputs["logits"], batch.targets["labels"])
+
+    def divergence(self, outputs: Outputs, other: Outputs, batch: Batch) -> torch.Tensor:
+        """Return that of one label or of several; a number has none."""
+        if self.problem_type == "regression":
+            return super().divergence(outputs, other, batch)
+        compare = divergence if self.problem_type == "single_label_classification" else binary_divergence
+        return compare(outputs["logits"], other["logits"]).sum()
 
     def gold_probabilities(self, outputs: Outputs, batch: Batch) -> GoldProbabilities | None:
         """Return those of each text's one label; where several may hold there is no other label, but yes or no."""

@@ -12,7 +12,7 @@ from reasoner.chains import ILLEGAL, best_path, chain_of, put_back
 from reasoner.data.features import Batch
 from reasoner.errors import ConfigError
 from reasoner.heads.base import GoldProbabilities, Outputs, TaskHead, gold_probabilities
-from reasoner.losses import LossSum, cross_entropy
+from reasoner.losses import IGNORED, LossSum, cross_entropy, divergence
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -37,6 +37,7 @@ class TokenClassificationHead(TaskHead):
         num_outputs: number of labels.
         class_weights: a weight for each label.
         label_smoothing: see `losses.cross_entropy`.
+        focal_gamma: see there.
         constrained: predict the most probable label sequence without an illegal step; else each token's best label.
         legal_steps: which label (column) may follow which (row); the last row: which a text may begin with.
 
@@ -55,13 +56,14 @@ class TokenClassificationHead(TaskHead):
         num_outputs: int,
         class_weights: Sequence[float] | None = None,
         label_smoothing: float = 0.0,
+        focal_gamma: float = 0.0,
         constrained: bool = False,
         legal_steps: Sequence[Sequence[bool]] | None = None,
     ) -> None:
         super().__init__(config, num_outputs=num_outputs)
         if constrained and legal_steps is None:
             raise ConfigError("constrained: this task does not say which label may follow which. Leave it out.")
-        self.label_smoothing = label_smoothing
+        self.label_smoothing, self.focal_gamma = label_smoothing, focal_gamma
         weights = None if class_weights is None else torch.tensor(class_weights)
         self.register_buffer("class_weights", weights, persistent=False)
         legal = torch.tensor(legal_steps) if constrained else None  # (labels + 1, labels)
@@ -75,11 +77,17 @@ class TokenClassificationHead(TaskHead):
             batch.targets["labels"],
             weights=self.class_weights,
             label_smoothing=self.label_smoothing,
+            focal_gamma=self.focal_gamma,
         )
 
     def negative_log_likelihood(self, outputs: Outputs, batch: Batch) -> LossSum:
         """Return the cross-entropy without weights and smoothing."""
         return cross_entropy(outputs["logits"], batch.targets["labels"])
+
+    def divergence(self, outputs: Outputs, other: Outputs, batch: Batch) -> torch.Tensor:
+        """Return that of the labelled tokens."""
+        labelled = batch.targets["labels"] != IGNORED
+        return (divergence(outputs["logits"], other["logits"]) * labelled).sum()
 
     def gold_probabilities(self, outputs: Outputs, batch: Batch) -> GoldProbabilities:
         """Return those of each labelled token."""

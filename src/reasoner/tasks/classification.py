@@ -12,7 +12,7 @@ from reasoner.data.examples import NO_GOLD, Example, RowError, column, label_col
 from reasoner.data.features import Feature
 from reasoner.data.labels import (
     Label,
-    check_label_smoothing,
+    check_loss_settings,
     label_config,
     label_name,
     learn_labels,
@@ -129,6 +129,8 @@ class Classification(Task[Any, dict[str, Any]]):
     """"balanced", or weights by label name."""
     label_smoothing: float = 0.0
     """In [0, 1): how much of the target is spread over all labels."""
+    focal_gamma: float = 0.0
+    """At least 0, such as 2: how much less labels count that are learned already; 0: cross-entropy."""
     threshold: float = 0.5
     """With several labels: those hold whose probability is above it."""
 
@@ -141,13 +143,14 @@ class Classification(Task[Any, dict[str, Any]]):
     def from_examples(cls, splits: Splits[Any], **settings: Any) -> Self:
         """Learn the kind and the label names; see `Task.from_examples`."""
         task = cls(**settings)
-        check_label_smoothing(task.label_smoothing)
+        check_loss_settings(task.label_smoothing, task.focal_gamma)
         kind = task.kind or _kind_of(splits)
         if kind not in KINDS:
             raise ConfigError(f"kind '{kind}' is unknown. {suggestion(kind, KINDS)}")
         task = replace(task, kind=kind)
-        if kind == "number" and (task.labels or task.class_weights or task.label_smoothing):
-            raise ConfigError("labels, class_weights and label_smoothing mean nothing for a number. Leave them out.")
+        if kind == "number" and (task.labels or task.class_weights or task.label_smoothing or task.focal_gamma):
+            names = "labels, class_weights, label_smoothing and focal_gamma"
+            raise ConfigError(f"{names} mean nothing for a number. Leave them out.")
         raise_if_any(problem for examples in splits.values() for problem in task._form_problems(examples))
         if kind == "number":
             return task
@@ -273,7 +276,7 @@ class Classification(Task[Any, dict[str, Any]]):
 
     def head_arguments(self) -> dict[str, Any]:
         """Return the problem type, and weights and smoothing where they are set."""
-        weights_and_smoothing = loss_arguments(self.labels, self.class_weights, self.label_smoothing)
+        weights_and_smoothing = loss_arguments(self.labels, self.class_weights, self.label_smoothing, self.focal_gamma)
         return {"problem_type": KINDS[self.kind or "single"], **weights_and_smoothing}
 
     def model_config(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from reasoner.data.examples import Example, RowDroppedError, RowError, column, t
 from reasoner.data.features import Feature
 from reasoner.data.gold_tags import GoldRow, check_words, commonest_tags, types_of, unknown_tags, unnamed_numbers
 from reasoner.data.labels import (
-    check_label_smoothing,
+    check_loss_settings,
     label_config,
     learn_labels,
     loss_arguments,
@@ -34,7 +34,6 @@ from reasoner.tasks.base import Splits, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
-
 
 Entities = list[dict[str, Any]]
 """A prediction: `{"entity_group", "word", "start", "end", "score", "start_word", "end_word"}` each."""
@@ -136,6 +135,8 @@ class NER(Task[NERExample, Entities]):
     """"balanced", or weights by tag."""
     label_smoothing: float = 0.0
     """In [0, 1): how much of the target is spread over all tags."""
+    focal_gamma: float = 0.0
+    """At least 0, such as 2: how much less tags count that are learned already; 0: cross-entropy."""
     case_features: bool | None = False
     """Tell the model how each word is written (small letters, a capital, capitals, mixed, digits), which an uncased
     tokenizer hides; None: where it is one, and large letters tell entities in the training words, which is said."""
@@ -154,7 +155,7 @@ class NER(Task[NERExample, Entities]):
     def from_examples(cls, splits: Splits[NERExample], **settings: Any) -> Self:
         """Recognise the scheme and learn the tags; see `Task.from_examples`."""
         task = cls(**settings)
-        check_label_smoothing(task.label_smoothing)
+        check_loss_settings(task.label_smoothing, task.focal_gamma)
         raise_if_any(problem for examples in splits.values() for problem in task._numbered(examples))
         if task.scheme is None:
             task = replace(task, scheme=recognised_scheme([task.raw_tags(e) for part in splits.values() for e in part]))
@@ -294,8 +295,8 @@ class NER(Task[NERExample, Entities]):
 
     def _span_sets(self, predictions: Sequence[Entities], examples: Rows) -> tuple[list[set[Span]], list[set[Span]]]:
         """Return gold and predicted entities of each sentence, counted in words; words that are not scored cut them."""
-        own, predicted = self._scored_tags(predictions, examples)
-        return [set(spans(to_iob2(tags, self._scheme))) for tags in own], [set(spans(tags)) for tags in predicted]
+        own, found = self._scored_tags(predictions, examples)
+        return [set(spans(to_iob2(tags, self._scheme))) for tags in own], [set(spans(tags)) for tags in found]
 
     def _scored_tags(self, predictions: Sequence[Entities], examples: Rows) -> tuple[list[list[str]], list[list[str]]]:
         """Return tags of the words that are scored: the gold as the data has it, and the predicted in IOB2."""
@@ -315,9 +316,9 @@ class NER(Task[NERExample, Entities]):
 
     def head_arguments(self) -> dict[str, Any]:
         """Return weights, smoothing and constraint where they are set, and which tag may follow which."""
-        arguments = loss_arguments(self.labels, self.class_weights, self.label_smoothing)
-        constraint = {"constrained": True} if self.constrained else {}
-        return {**arguments, **constraint, "legal_steps": legal_steps(self.labels)}
+        arguments = loss_arguments(self.labels, self.class_weights, self.label_smoothing, self.focal_gamma)
+        arguments |= {"constrained": True} if self.constrained else {}
+        return {**arguments, "legal_steps": legal_steps(self.labels)}
 
     def model_config(self) -> dict[str, Any]:
         """Return the tags by number and the numbers by tag."""
@@ -390,8 +391,7 @@ class NER(Task[NERExample, Entities]):
 
     def _read(self, examples: Iterable[NERExample]) -> tuple[list[GoldRow], list[Problem]]:
         """Return the gold of the rows, and which rows have tags that are not of the scheme."""
-        rows, problems = [], []
-        remedy = "Write all tags in one scheme, or name it in the task with scheme=..."
+        rows, problems, remedy = [], [], "Write all tags in one scheme, or name it in the task with scheme=..."
         for example in examples:
             try:
                 rows.append((example.where, self.gold_tags(example)))

@@ -95,7 +95,7 @@ class Progress(Callback):
         metric = trainer.stopping.metric if trainer.stopping else None
         for name in ("loss", metric):
             if name in row:
-                shown = f"validation {name}" if row["split"] == "validation" else str(name)
+                shown = str(name) if row["split"] == "train" else f"{row['split']} {name}"
                 self.shown[shown] = f"{row[name]:.4f}"
         if row["split"] == "train":
             self.shown["tokens/s"] = self.forecast.speed(trainer)

@@ -29,10 +29,22 @@ class TrainingConfig:
     tokens_per_batch: int | None = None
     """Instead of the two sizes above: as many sequences as fit so that sequences x the longest of them is at most this
     many tokens. A sequence (multiple choice: a question) that is larger is a batch of its own."""
+    balanced_sampling: bool = False
+    """Draw the rows of an epoch so that each label is seen alike: rows of rare labels several times, of common ones not
+    all (Buda et al., 2018, "A systematic study of the class imbalance problem"). An epoch keeps its number of rows. A
+    row with several labels counts as the rarest of them."""
     gradient_accumulation_steps: int = 1
     """Batches an optimiser step; the gradient is that of one large batch."""
     learning_rate: float | None = None
     """The highest learning rate; None: the method's rule for the model's width, which is said."""
+    layer_decay: float | None = None
+    """Each layer learns at this times the rate of the layer above it, the top one at this times `learning_rate`, the
+    embeddings the slowest (Howard & Ruder, 2018; Clark et al., 2020: 0.8 to 0.9). None: all alike."""
+    head_learning_rate: float | None = None
+    """The highest learning rate of the head, and of the pooler that feeds it; None: `learning_rate`."""
+    reinitialize_layers: int = 0
+    """How many of the top layers begin from random weights, and the pooler with them (Zhang et al., 2021: 1 to 5 of 12
+    for a few thousand rows)."""
     optim: str = "adamw"
     """"adamw" (Loshchilov & Hutter, 2019) or "sgd" (momentum and decoupled weight decay: SGDW of the same paper)."""
     sgd_momentum: float = 0.9
@@ -53,9 +65,22 @@ class TrainingConfig:
     """Gradients are scaled down to this norm; 0: never."""
     dropout: float | None = None
     """Probability in the model's dropout layers; None: the checkpoint's own."""
+    r_drop: float = 0.0
+    """Run each batch twice with other dropout, and add this times the divergence between both predictions to the loss
+    (R-Drop: Wu et al., 2021, https://arxiv.org/abs/2106.14448; 0.5 to 5). A step takes twice the time. 0: once."""
+    adversarial_epsilon: float = 0.0
+    """Move the embedded tokens of each sequence this far along their gradient, and add the loss of another pass on them
+    (Miyato et al., 2017, https://arxiv.org/abs/1605.07725; 0.1 to 2). A step takes twice the time. 0: no such pass."""
     fast_dropout: bool = True
     """On the CPU, draw 16 random bits for each value that dropout may set to zero: less than half the time, and
     the probability is `dropout` to within 2**-17. False: PyTorch's own dropout, with its random numbers."""
+    ema_decay: float | None = None
+    """Score and keep, not the weights of one step, but their exponential moving average with this decay, such as 0.99
+    (Polyak & Juditsky, 1992; Tarvainen & Valpola, 2017): it reaches back over about 1 / (1 - decay) steps. It
+    takes the memory of the weights once more. None: the weights as they are."""
+    average_checkpoints: int | None = None
+    """At the end, score the mean of the weights of this many of the best evaluations, and keep it if it is no worse
+    than the best of them (Vaswani et al., 2017; Izmailov et al., 2018). They stay in memory. None: the best alone."""
     eval_steps: int | None = None
     """Optimiser steps between evaluations; None: one at the end of each epoch."""
     patience: int | None = None
@@ -156,19 +181,26 @@ _LIMITS = "max_steps eval_steps patience tokens_per_batch"
 _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     (f"{_COUNTS} logging_steps", "an integer of at least 1", _whole(1)),
     (f"{_LIMITS} max_length", "None or an integer of at least 1", _none_or(_whole(1))),
-    ("weight_decay warmup_steps max_grad_norm min_delta", "a number of at least 0", _number(lambda x: x >= 0)),
-    ("learning_rate", "None or a number above 0", _none_or(_number(lambda x: x > 0))),
+    (
+        "weight_decay warmup_steps max_grad_norm min_delta r_drop adversarial_epsilon",
+        "a number of at least 0",
+        _number(lambda x: x >= 0),
+    ),
+    ("learning_rate head_learning_rate", "None or a number above 0", _none_or(_number(lambda x: x > 0))),
+    ("layer_decay", "None or above 0 and at most 1", _none_or(_number(lambda x: 0 < x <= 1))),
     ("adam_epsilon", "a number above 0", _number(lambda x: x > 0)),
     ("adam_beta1 adam_beta2 sgd_momentum", "in [0, 1)", _number(lambda x: 0 <= x < 1)),
     ("dropout", "None or in [0, 1)", _none_or(_number(lambda x: 0 <= x < 1))),
+    ("ema_decay", "None or above 0 and below 1", _none_or(_number(lambda x: 0 < x < 1))),
+    ("average_checkpoints", "None or an integer of at least 2", _none_or(_whole(2))),
     ("validation_share", "between 0 and 1", _number(lambda x: 0 < x < 1)),
     ("stride", "None or an integer of at least 0", _none_or(_whole(0))),
-    ("seed frozen_cache_mb frozen_cache_disk_mb", "an integer of at least 0", _whole(0)),
+    ("seed frozen_cache_mb frozen_cache_disk_mb reinitialize_layers", "an integer of at least 0", _whole(0)),
     ("optim", f"one of {', '.join(OPTIMIZERS)}", OPTIMIZERS.__contains__),
     ("lr_scheduler_type", f"one of {', '.join(SCHEDULES)}", SCHEDULES.__contains__),
     ("on_divergence", f"one of {', '.join(ON_DIVERGENCE)}", ON_DIVERGENCE.__contains__),
     (
-        "fast_dropout evaluate_before gradient_checkpointing use_cpu disable_tqdm",
+        "balanced_sampling fast_dropout evaluate_before gradient_checkpointing use_cpu disable_tqdm",
         "True or False",
         lambda value: isinstance(value, bool),
     ),

@@ -38,6 +38,10 @@ class EarlyStopping:
             self.waited += 1
         return better
 
+    def no_worse(self, score: float) -> bool:
+        """Return whether a score is at least as good as the best so far. NaN never is."""
+        return self._gain(score, self.best) >= 0
+
     @property
     def should_stop(self) -> bool:
         """Whether patience has run out."""

@@ -12,7 +12,7 @@ class History:
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     """Each with `step`, `epoch`, `split`; of "train" the mean `loss` since the row before and the `learning_rate`, of
-    "validation" the scores."""
+    "validation" the scores; of "average" those of the mean of several evaluations' weights."""
     steps: int = 0
     """Those that were not made (see `rollbacks`) among them."""
     seconds: float = 0.0

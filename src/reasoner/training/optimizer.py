@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -32,18 +32,30 @@ class DecoupledSGD(SGD):
         return loss
 
 
-def make_optimizer(model: nn.Module, config: TrainingConfig, learning_rate: float) -> Optimizer:
-    """Return an optimiser over the trainable weights; matrices decay, vectors (biases and norms) do not."""
-    trainable = [weight for weight in model.parameters() if weight.requires_grad]
-    groups = [
-        {"params": [weight for weight in trainable if weight.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [weight for weight in trainable if weight.ndim < 2], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+def make_optimizer(
+    model: nn.Module, config: TrainingConfig, learning_rate: float, factors: Mapping[str, float] | None = None
+) -> Optimizer:
+    """Return an optimiser over the trainable weights; matrices decay, vectors (biases and norms) do not.
+
+    Args:
+        model: the model.
+        config: which optimiser, and its settings.
+        learning_rate: the highest.
+        factors: what it is multiplied by for a weight, by name; a weight that is not named has 1. Each group of weights
+            keeps its own as `factor`.
+    """
+    groups: dict[tuple[float, bool], dict[str, Any]] = {}
+    for name, weight in model.named_parameters():
+        if weight.requires_grad:
+            factor, vector = (factors or {}).get(name, 1.0), weight.ndim < 2
+            empty = {"params": [], "weight_decay": 0.0 if vector else config.weight_decay,
+                     "lr": learning_rate * factor, "factor": factor}  # fmt: skip
+            groups.setdefault((-factor, vector), empty)["params"].append(weight)
+    ordered = [groups[key] for key in sorted(groups)]  # the fastest first, matrices before vectors
     if config.optim == "sgd":
-        return DecoupledSGD(groups, lr=learning_rate, momentum=config.sgd_momentum)
+        return DecoupledSGD(ordered, lr=learning_rate, momentum=config.sgd_momentum)
     betas = (config.adam_beta1, config.adam_beta2)
-    return AdamW(groups, lr=learning_rate, betas=betas, eps=config.adam_epsilon, fused=True)
+    return AdamW(ordered, lr=learning_rate, betas=betas, eps=config.adam_epsilon, fused=True)
 
 
 def make_schedule(optimizer: Optimizer, config: TrainingConfig, total_steps: int) -> LRScheduler:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
+from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from reasoner.errors import ConfigError
 from reasoner.losses import LossSum, sum_of
 from reasoner.notices import say
+from reasoner.training.averaging import BestCheckpoints, Checkpoint, MovingAverage, put
 from reasoner.training.callbacks import Callback
 from reasoner.training.config import TrainingConfig
 from reasoner.training.early_stopping import EarlyStopping
@@ -23,6 +25,7 @@ from reasoner.training.guard import LossWatch
 from reasoner.training.history import History
 from reasoner.training.lean import LeanStep
 from reasoner.training.micro_batches import MicroBatches
+from reasoner.training.objective import Objective
 from reasoner.training.optimizer import make_optimizer, make_schedule
 from reasoner.training.parts import pays_to_cut
 from reasoner.training.prefetch import made_ahead, pinned
@@ -54,6 +57,8 @@ class Trainer:
         stopping: which of the scores counts, and when to stop; needed with `evaluate`.
         callbacks: see `Callback`.
         watch: what to do about a step whose loss or gradient is not finite; None: a `LossWatch` that writes no files.
+        rate_factors: what the learning rate is multiplied by for a weight, by name; see `make_optimizer`.
+        embeddings: the module that looks up the tokens, for `adversarial_epsilon`.
 
     Raises:
         ConfigError: if there is nothing to train, or a part is missing.
@@ -69,13 +74,10 @@ class Trainer:
         stopping: EarlyStopping | None = None,
         callbacks: Sequence[Callback] = (),
         watch: LossWatch | None = None,
+        rate_factors: Mapping[str, float] | None = None,
+        embeddings: nn.Module | None = None,
     ) -> None:
-        if len(batches) == 0:
-            raise ConfigError("There are no batches to train on.")
-        if config.learning_rate is None:
-            raise ConfigError("The trainer needs a learning rate: TrainingConfig(learning_rate=...).")
-        if evaluate is not None and stopping is None:
-            raise ConfigError("evaluate needs stopping=EarlyStopping(metric, greater_is_better) beside it.")
+        rate = _checked_rate(batches, config, evaluate, stopping)
         self.model, self.batches, self.config = model, batches, config
         self.evaluate, self.stopping, self.callbacks = evaluate, stopping, callbacks
         self._on_batch = [callback.on_batch for callback in callbacks if _overrides_on_batch(callback)]
@@ -87,11 +89,14 @@ class Trainer:
             raise ConfigError("No weight is trainable: the method froze them all.")
         self.total_steps = config.max_steps or sum(map(self._steps_of_epoch, range(config.num_train_epochs)))
         self.steps_per_epoch = self._steps_of_epoch(0)  # from then on that of the epoch that runs
-        self.optimizer = make_optimizer(model, config, config.learning_rate)
+        self.optimizer = make_optimizer(model, config, rate, rate_factors)
         self.schedule = make_schedule(self.optimizer, config, self.total_steps)
         self._lean = _lean_step(self.device, config)
         together, for_cache = getattr(batches, "keep_together", True), pays_to_cut(model, self.device)
         self._micro_batches = MicroBatches(keep_together=together, for_cache=for_cache)
+        self._objective = Objective(model, config, embeddings, precision=partial(autocast, self.device, config.bf16))
+        self._average = None if config.ema_decay is None else MovingAverage(self.weights, config.ema_decay)
+        self._checkpoints = _checkpoints(config, stopping)
         self.history = History()
         self.step, self.epoch = 0, 0
         self._losses: list[tuple[float, float]] = []  # total and count of each step since the last row of the history
@@ -111,6 +116,7 @@ class Trainer:
         try:
             with tensor_float_32(self.device):
                 self.fit()
+                self.try_mean()
         finally:  # after an error or an interrupt too, the best weights so far are worth more than the last
             self._restore_best()
             self.model.eval()
@@ -172,14 +178,15 @@ class Trainer:
 
         def forget() -> None:
             self.optimizer.zero_grad(set_to_none=True)
-            _put(buffers, self.model.buffers())
+            put(buffers, self.model.buffers())
 
         forget()
         losses = self._micro_batches.run(group, lambda batch: self.backward(batch.to(self.device)), forget)
         counted = self._counted + sum_of([loss.count for loss in losses])
         factor = self._share(counted)
         norm = torch.nn.utils.get_total_norm(self._gradients()) * factor
-        self._learning_rate = float(self.schedule.get_last_lr()[0])
+        first = self.optimizer.param_groups[0]
+        self._learning_rate = float(first["lr"] / first["factor"])
         totals, counts, norm_read = _read(losses, norm)
         if all(map(math.isfinite, (*totals, *counts, norm_read))):
             self.watch.passed(self, group, totals, counts)
@@ -187,22 +194,24 @@ class Trainer:
             self._losses.append((sum(totals), sum(counts)))
             self._scale_gradients(factor, norm)
         else:
-            _put(buffers, self.model.buffers())
+            put(buffers, self.model.buffers())
             self.watch.failed(self, group, totals, counts, norm_read)
         self.optimizer.step()  # after going back there is no gradient, and it does nothing
+        if self._average is not None and self._gradients():
+            self._average.update()
         self.schedule.step()
         self.step += 1
         self.history.steps = self.step
 
     def backward(self, batch: Any) -> LossSum:
-        """Add the gradient of the batch's total loss, and return the loss without its graph."""
-        with self._lean:
-            with autocast(self.device, self.config.bf16):
-                outputs = self.model(batch)
-                loss: LossSum = self.model.loss(outputs, batch)  # type: ignore[operator]
+        """Add the gradient of the batch's total loss (see `Objective`), and return the loss without its graph."""
+
+        def seen(outputs: Any) -> None:
             for on_batch in self._micro_batches.once(self._on_batch):
                 on_batch(self, batch, outputs)
-            loss.total.backward()  # type: ignore[no-untyped-call]
+
+        with self._lean:
+            loss = self._objective.backward(batch, seen)
         total = loss.total.detach()
         return LossSum(total, loss.count.detach().to(total))  # a head may count in integers
 
@@ -235,9 +244,11 @@ class Trainer:
             The highest learning rate that the schedule can reach from here on.
         """
         if snapshot is not None:
-            _put(snapshot, self._learned())
+            put(snapshot, self._learned())
         self.optimizer.zero_grad(set_to_none=True)
         self.optimizer.state.clear()
+        if self._average is not None:
+            self._average.restart()
         self.schedule.base_lrs = [rate / 2 for rate in self.schedule.base_lrs]
         return float(max(self.schedule.base_lrs))
 
@@ -255,6 +266,22 @@ class Trainer:
         if self.evaluate is None or self.stopping is None or self._evaluated_at == self.step:
             return
         self._evaluated_at = self.step
+        with nullcontext() if self._average is None else self._average.in_place():
+            metrics, score = self._scored()
+            better = self.stopping.update(score)
+            self._log("validation", {name: value for name, value in metrics.items() if isinstance(value, (int, float))})
+            self._call("on_evaluate", metrics)
+            if self._checkpoints is not None and self._checkpoints.wants(score):
+                self._checkpoints.add(Checkpoint(score, self.step, self.snapshot()))
+            if better:
+                self.history.best_step = self.step
+                self._best = self.snapshot()
+                self._call("on_best")
+        self.history.stopped_early = self.stopping.should_stop and self.step < self.total_steps
+
+    def _scored(self) -> tuple[dict[str, Any], float]:
+        """Return the scores of the model as it is, and the one that counts: NaN if the loss is not finite."""
+        assert self.evaluate is not None and self.stopping is not None
         self.model.eval()
         started = time.perf_counter()
         metrics = self.evaluate()
@@ -266,18 +293,32 @@ class Trainer:
             say(f"The loss of the evaluation at step {self.step} is {loss}: its scores do not count. "
                 "Lower the learning rate, or look for rows that cannot be right.")  # fmt: skip
             score = math.nan
-        better = self.stopping.update(score)
-        self._log("validation", {name: value for name, value in metrics.items() if isinstance(value, (int, float))})
-        self._call("on_evaluate", metrics)
-        if better:
-            self.history.best_step = self.step
+        return metrics, score
+
+    def try_mean(self) -> None:
+        """With `average_checkpoints`: score the mean of the best weights, and keep it if it is no worse."""
+        if self._checkpoints is None or self.stopping is None:
+            return
+        steps = self._checkpoints.steps
+        if len(steps) < 2:
+            say(f"average_checkpoints: there is nothing to average (evaluations with a score: {len(steps)}).")
+            return
+        put(self._checkpoints.mean(), self._learned())
+        metrics, score = self._scored()
+        self._log("average", {name: value for name, value in metrics.items() if isinstance(value, (int, float))})
+        best, kept = self.stopping.best, self.stopping.no_worse(score)
+        say(f"The mean of the weights of the evaluations at steps {', '.join(map(str, steps))} has a "
+            f"{self.stopping.metric} of {score:.4f} on validation, the best of them {best:.4f}: "
+            f"{'the mean' if kept else 'the best'} is kept.")  # fmt: skip
+        if kept:
             self._best = self.snapshot()
             self._call("on_best")
-        self.history.stopped_early = self.stopping.should_stop and self.step < self.total_steps
 
     def _restore_best(self) -> None:
         if self._best is not None:
-            _put(self._best, self._learned())
+            put(self._best, self._learned())
+        elif self._average is not None:
+            self._average.put()
         self._best = None
 
     def _learned(self) -> list[Tensor]:
@@ -293,6 +334,25 @@ class Trainer:
             getattr(callback, stage)(self, *arguments)
 
 
+def _checked_rate(batches: EpochBatches, config: TrainingConfig, evaluate: Any, stopping: Any) -> float:
+    """Return the learning rate, if nothing is missing that training needs."""
+    if len(batches) == 0:
+        raise ConfigError("There are no batches to train on.")
+    if config.learning_rate is None:
+        raise ConfigError("The trainer needs a learning rate: TrainingConfig(learning_rate=...).")
+    if evaluate is not None and stopping is None:
+        raise ConfigError("evaluate needs stopping=EarlyStopping(metric, greater_is_better) beside it.")
+    if config.average_checkpoints is not None and evaluate is None:
+        raise ConfigError("average_checkpoints needs evaluations, which say what to average: give evaluate.")
+    return config.learning_rate
+
+
+def _checkpoints(config: TrainingConfig, stopping: EarlyStopping | None) -> BestCheckpoints | None:
+    if config.average_checkpoints is None or stopping is None:
+        return None
+    return BestCheckpoints(config.average_checkpoints, stopping.greater_is_better)
+
+
 def _read(losses: Sequence[LossSum], norm: Tensor) -> tuple[list[float], list[float], float]:
     """Return totals, counts and the norm as Python's numbers, in the one read from the device that a step makes.
 
@@ -300,12 +360,6 @@ def _read(losses: Sequence[LossSum], norm: Tensor) -> tuple[list[float], list[fl
     """
     *parts, last = torch.stack([*(part for loss in losses for part in loss), norm]).tolist()
     return parts[0::2], parts[1::2], last
-
-
-@torch.no_grad()
-def _put(values: Iterable[Tensor], into: Iterable[Tensor]) -> None:
-    for tensor, value in zip(into, values, strict=True):
-        tensor.copy_(value)
 
 
 def _lean_step(device: torch.device, config: TrainingConfig) -> AbstractContextManager[object]:

@@ -1,0 +1,87 @@
+"""What do the options of a training mean for a task and a model: what fits, which rows come, how fast weights learn?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from reasoner.data.feature_file import Ints
+from reasoner.data.sampling import strata_of
+from reasoner.errors import ConfigError
+from reasoner.evaluation import Encoded
+from reasoner.inference import Predictor
+from reasoner.layerwise import rate_factors
+from reasoner.model import TaskModel
+from reasoner.notices import say
+from reasoner.tasks.base import Task
+from reasoner.training.config import TrainingConfig
+
+LOSS_SETTINGS = ("class_weights", "label_smoothing", "focal_gamma")
+"""Fields of tasks that change the loss."""
+
+
+def check_options(task: Task[Any, Any], config: TrainingConfig) -> None:
+    """Refuse, before anything is scored or trained, what the task cannot do.
+
+    Raises:
+        ConfigError: with what to do instead.
+    """
+    if config.balanced_sampling and not getattr(task, "labels", ()):
+        raise ConfigError(
+            f"balanced_sampling: {type(task).__name__} has no labels that rows could be drawn by. Leave it out."
+        )
+
+
+@torch.no_grad()
+def check_head(predictor: Predictor, data: Encoded, config: TrainingConfig) -> None:
+    """Refuse R-Drop where the head does not say how far two predictions are apart: one row is run to see it.
+
+    Raises:
+        ConfigError: if it does not.
+    """
+    if not config.r_drop:
+        return
+    model = predictor.model.eval()
+    for batch in predictor.batches(Encoded(data.examples[:1], data.features[:1])):
+        placed = batch.to(predictor.device)
+        outputs = model(placed)
+        model.divergence(outputs, outputs, placed)
+
+
+def embeddings(model: TaskModel, config: TrainingConfig) -> nn.Module | None:
+    """Return the module that adversarial training attacks; None: there is none."""
+    found: nn.Module | None = model.network.get_input_embeddings() if config.adversarial_epsilon else None
+    return found
+
+
+def strata(task: Task[Any, Any], examples: Sequence[Any], config: TrainingConfig) -> Ints | None:
+    """Return the number of the label that each training row is drawn by, and say what that does; None: rows are equal.
+
+    Args:
+        task: has labels, see `check_options`.
+        examples: the training rows.
+        config: says whether.
+    """
+    if not config.balanced_sampling:
+        return None
+    labels = strata_of([task.gold_names(example) for example in examples])
+    names, numbers, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    share = len(labels) / len(names)
+    seen = ", ".join(f"{name or 'no label'} {share / count:.3g}" for name, count in zip(names, counts, strict=True))
+    say(f"Rows are drawn so that each label is seen alike; how often in an epoch, on average: {seen}.")
+    return numbers
+
+
+def factors(model: TaskModel, config: TrainingConfig) -> dict[str, float]:
+    """Return how much faster or slower than `learning_rate`, which must be a number, each weight learns, by name."""
+    rate, head = config.learning_rate or 1.0, config.head_learning_rate
+    return rate_factors(model, layer_decay=config.layer_decay, head_factor=None if head is None else head / rate)
+
+
+def loss_settings(task: Task[Any, Any]) -> dict[str, Any]:
+    """Return the task's settings of the loss that are on, for the record."""
+    return {name: value for name in LOSS_SETTINGS if (value := getattr(task, name, None))}

@@ -1,0 +1,140 @@
+"""Which passes give a batch's gradient: one, two that must agree (R-Drop), one more on attacked embeddings?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reasoner.errors import ConfigError
+from reasoner.losses import LossSum
+from reasoner.notices import say
+from reasoner.training.config import TrainingConfig
+
+
+class Objective:
+    """Adds the gradient of a batch's objective; the loss that it returns is the task's own, whatever else is on.
+
+    R-Drop (Wu et al., 2021, https://arxiv.org/abs/2106.14448): two passes with other dropout. The objective is the mean
+    of their losses plus `r_drop` times half the sum of both Kullback-Leibler divergences between what they predict.
+
+    Adversarial training (Miyato et al., 2017, https://arxiv.org/abs/1605.07725, equations 4 to 6): the embedded tokens
+    of each sequence are moved by `adversarial_epsilon` along the gradient of the objective, and the loss of one more
+    pass on them is added. The embeddings are not normalised as there.
+
+    Args:
+        model: has `loss`, and for R-Drop `divergence(outputs, other, batch)`: a scalar, summed over what the loss
+            counts.
+        config: `r_drop` and `adversarial_epsilon`.
+        embeddings: the module that looks up the tokens; needed for adversarial training.
+        precision: gives a context for the forward passes.
+
+    Raises:
+        ConfigError: if it is missing.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        config: TrainingConfig,
+        embeddings: nn.Module | None = None,
+        *,
+        precision: Callable[[], AbstractContextManager[object]],
+    ) -> None:
+        if config.adversarial_epsilon and embeddings is None:
+            raise ConfigError("adversarial_epsilon: the trainer needs to know what to attack: give embeddings.")
+        self.model, self.precision, self.embeddings = model, precision, embeddings
+        self.r_drop, self.epsilon = config.r_drop, config.adversarial_epsilon
+        self._compared = False
+
+    def backward(self, batch: Any, seen: Callable[[Any], None]) -> LossSum:
+        """Add the gradient of the batch's total objective, and return the task's loss with its graph.
+
+        Args:
+            batch: on the model's device.
+            seen: is called with the outputs of the first pass, before any gradient.
+        """
+        with self._kept() as tokens:
+            with self.precision():
+                outputs, loss = self._run(batch)
+                objective = loss.total
+                if self.r_drop:
+                    other, second = self._run(batch)
+                    loss = loss._replace(total=(loss.total + second.total) / 2)
+                    objective = loss.total + self.r_drop * self._divergence(outputs, other, batch)
+            seen(outputs)
+            objective.backward()  # type: ignore[no-untyped-call]
+        if self.epsilon:
+            with self._moved(_attack(tokens, batch, self.epsilon)), self.precision():
+                _, attacked = self._run(batch)
+            attacked.total.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    def _run(self, batch: Any) -> tuple[Any, LossSum]:
+        outputs = self.model(batch)
+        return outputs, self.model.loss(outputs, batch)  # type: ignore[operator]
+
+    def _divergence(self, outputs: Any, other: Any, batch: Any) -> Tensor:
+        divergence: Tensor = self.model.divergence(outputs, other, batch)  # type: ignore[operator]
+        if not self._compared and divergence.item() == 0:
+            say("r_drop: both passes over the first batch gave the same, since no dropout is active. Give dropout=0.1, "
+                "or leave r_drop out: it only doubles the time.")  # fmt: skip
+        self._compared = True
+        return divergence
+
+    @contextmanager
+    def _kept(self) -> Iterator[list[Tensor]]:
+        """Collect the embedded tokens of each pass inside the block, with their gradient, to be attacked."""
+        kept: list[Tensor] = []
+        if not self.epsilon or self.embeddings is None:
+            yield kept
+            return
+
+        def keep(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+            output = (
+                output if output.requires_grad else output.detach().requires_grad_()
+            )  # frozen ones are attacked too
+            output.retain_grad()
+            kept.append(output)
+            return output
+
+        hook = self.embeddings.register_forward_hook(keep)
+        try:
+            yield kept
+        finally:
+            hook.remove()
+
+    @contextmanager
+    def _moved(self, by: Tensor) -> Iterator[None]:
+        """Let the embedded tokens stand elsewhere inside the block."""
+        assert self.embeddings is not None
+        hook = self.embeddings.register_forward_hook(lambda module, inputs, output: output + by)
+        try:
+            yield
+        finally:
+            hook.remove()
+
+
+@torch.no_grad()
+def _attack(tokens: list[Tensor], batch: Any, epsilon: float) -> Tensor:
+    """Return the step along the gradient of each sequence's embedded tokens, of length `epsilon` over all of them.
+
+    Args:
+        tokens: of each pass, (..., width): for all positions of the batch, or, where it was packed, for its tokens.
+        batch: says by `inputs["attention_mask"]`, (features, length), which positions hold tokens.
+        epsilon: the length.
+    """
+    gradient = sum((kept.grad for kept in tokens if kept.grad is not None), torch.zeros_like(tokens[0]))
+    mask = batch.inputs["attention_mask"]
+    rows = torch.arange(len(mask), device=mask.device).repeat_interleave(mask.shape[1])  # (positions,)
+    flat = gradient.flatten(0, -2)
+    if len(flat) == len(rows):
+        flat = flat * mask.flatten().unsqueeze(-1)
+    else:  # packed: the tokens alone, in their order
+        rows = rows[mask.flatten().nonzero_static(size=batch.tokens).squeeze(1)]
+    squares = flat.new_zeros(len(mask)).index_add(0, rows, flat.square().sum(-1))  # (features,)
+    norms = squares.sqrt().clamp(min=torch.finfo(flat.dtype).tiny)
+    return (epsilon * flat / norms[rows].unsqueeze(-1)).view_as(gradient)
