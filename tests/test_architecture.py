@@ -19,18 +19,18 @@ from reasoner.registry import TABLES
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "reasoner"
 
 ROWS = (
-    ("api", "hyperparameters", "meter", "testing", "variants"),
+    ("api", "experiments", "meter", "testing"),
     ("pretraining", "tuning"),
-    ("old_skills", "origins", "preparation", "result", "seeds"),
+    ("origins", "preparation", "result", "seeds"),
     ("calibration", "checks", "comparison", "frozen", "options", "review", "storage"),
     ("proof",),
     ("inference",),
     ("evaluation",),
-    ("encoding", "fingerprints", "language_model", "model"),
-    ("reports", "search_space", "synthetic", "tasks"),
-    ("frozen_parts", "heads", "layerwise", "settings", "study"),
+    ("encoding", "language_model", "model"),
+    ("reports", "synthetic", "tasks"),
+    ("frozen_parts", "heads", "layerwise"),
     ("data", "methods", "networks", "training"),
-    ("added", "base_model", "chains", "losses", "metrics", "packing", "records", "registry"),
+    ("added", "base_model", "chains", "losses", "metrics", "packing", "registry"),
     ("errors", "notices"),
 )
 """A room may import from the rows below its own, never from its own row or above."""

@@ -16,9 +16,9 @@ _EXPORTS = {
     "load": "reasoner.api",
     "read_rows": "reasoner.api",
     "shortcuts": "reasoner.meter",
-    "compare": "reasoner.variants",
-    "search": "reasoner.hyperparameters",
-    "read_settings": "reasoner.settings",
+    "compare": "reasoner.experiments.variants",
+    "search": "reasoner.experiments.hyperparameters",
+    "read_settings": "reasoner.experiments.settings",
     "pretrain": "reasoner.pretraining",
     "Pretraining": "reasoner.pretraining",
     "register_head": "reasoner.registry",
@@ -89,8 +89,10 @@ if TYPE_CHECKING:
         NotEnoughMemoryError,
         ReasonerError,
     )
+    from reasoner.experiments.hyperparameters import search
+    from reasoner.experiments.settings import read_settings
+    from reasoner.experiments.variants import compare
     from reasoner.heads.base import TaskHead
-    from reasoner.hyperparameters import search
     from reasoner.losses import LossSum
     from reasoner.meter import shortcuts
     from reasoner.methods.adapter import Adapter
@@ -112,7 +114,6 @@ if TYPE_CHECKING:
     from reasoner.reports.trials import SearchResult
     from reasoner.result import Result
     from reasoner.review import Review
-    from reasoner.settings import read_settings
     from reasoner.tasks.base import PartialInput, Task
     from reasoner.tasks.classification import Classification
     from reasoner.tasks.multiple_choice import MultipleChoice
@@ -123,7 +124,6 @@ if TYPE_CHECKING:
     from reasoner.training.callbacks import Callback
     from reasoner.training.config import TrainingConfig
     from reasoner.training.trainer import Trainer
-    from reasoner.variants import compare
 
 
 def __getattr__(name: str) -> Any:

@@ -81,7 +81,6 @@ def train_on_examples(
     """
     with collect():
         task_class, settings = task_class_and_settings(task)
-        name = name_of("task", task_class)
         source = embedded_model() if model is None else model
         say_origin(source)
         learned = task_class.from_examples(examples, **settings)
@@ -89,7 +88,7 @@ def train_on_examples(
         predictor, encoded = prepared(source, learned, examples, method=method, config=config, tokenizer=tokenizer)
         options.check_head(predictor, encoded["train"], config)
         config = _with_learning_rate(config, method, predictor)
-        run = _record(name, model, sources or {}, method, config, predictor, encoded)
+        run = _record(name_of("task", task_class), model, sources or {}, method, config, predictor, encoded)
         if record is not None:
             run.checks = _checked(
                 Subject(

@@ -11,9 +11,9 @@ from task_cases import CASES
 
 import reasoner
 import reasoner.encoding
-import reasoner.variants
+import reasoner.experiments.variants
 from reasoner import ConfigError, Freeze
-from reasoner.old_skills import OldSkills
+from reasoner.experiments.old_skills import OldSkills
 
 ROWS = CASES["classification"].splits
 QUICK = {"max_steps": 3, "eval_steps": 3, "per_device_train_batch_size": 4, "use_cpu": True, "learning_rate": 3e-3}
@@ -22,20 +22,20 @@ QUICK = {"max_steps": 3, "eval_steps": 3, "per_device_train_batch_size": 4, "use
 @pytest.fixture(autouse=True)
 def no_collecting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python's collector takes longer than a tiny model's training."""
-    monkeypatch.setattr(reasoner.variants, "release_memory", lambda: None)
+    monkeypatch.setattr(reasoner.experiments.variants, "release_memory", lambda: None)
 
 
 @pytest.fixture
 def trainings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Each training that is begun, by method and seed; one that is named here as ("method", seed) fails."""
     begun: list[tuple[str, int]] = []
-    train = reasoner.variants.train_on_examples
+    train = reasoner.experiments.variants.train_on_examples
 
     def noted(*arguments: Any, **settings: Any) -> Any:
         begun.append((type(settings["method"]).__name__, settings["config"].seed))
         return train(*arguments, **settings)
 
-    monkeypatch.setattr(reasoner.variants, "train_on_examples", noted)
+    monkeypatch.setattr(reasoner.experiments.variants, "train_on_examples", noted)
     return begun
 
 
@@ -98,7 +98,7 @@ def test_a_run_that_fails_is_a_row_and_is_tried_again(
 def test_an_interrupt_ends_it_and_keeps_what_was_finished(
     lively_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train, calls = reasoner.variants.train_on_examples, []
+    train, calls = reasoner.experiments.variants.train_on_examples, []
 
     def interrupted(*arguments: Any, **settings: Any) -> Any:
         calls.append(settings["config"].seed)
@@ -106,7 +106,7 @@ def test_an_interrupt_ends_it_and_keeps_what_was_finished(
             raise KeyboardInterrupt
         return train(*arguments, **settings)
 
-    monkeypatch.setattr(reasoner.variants, "train_on_examples", interrupted)
+    monkeypatch.setattr(reasoner.experiments.variants, "train_on_examples", interrupted)
     with pytest.raises(KeyboardInterrupt):
         compare(lively_bert, methods=["full", "head"], seeds=[0, 1], output_dir=tmp_path)
     assert len(list((tmp_path / "runs").iterdir())) == 2

@@ -19,8 +19,8 @@ from reasoner import Callback, ConfigError, TrainingConfig
 
 optuna = pytest.importorskip("optuna", reason="the extra 'search' is not installed")
 
-import reasoner.hyperparameters  # noqa: E402
-import reasoner.study  # noqa: E402
+import reasoner.experiments.hyperparameters  # noqa: E402
+import reasoner.experiments.study  # noqa: E402
 
 ROWS = CASES["classification"].splits
 FIXED = {"max_steps": 2, "eval_steps": 1, "use_cpu": True, "disable_tqdm": True, "check": False}
@@ -28,8 +28,8 @@ SPACE = {"learning_rate": (1e-4, 1e-2, "log"), "per_device_train_batch_size": [4
 TRIALS = 20
 PROGRAM = """
 import json, sys
-import reasoner, reasoner.study
-reasoner.study.HEARTBEAT = 1
+import reasoner, reasoner.experiments.study
+reasoner.experiments.study.HEARTBEAT = 1
 model, rows, folder, settings = json.loads(sys.stdin.read())
 settings["space"]["learning_rate"] = tuple(settings["space"]["learning_rate"])
 reasoner.search(model, rows, task="classification", output_dir=folder, **settings)
@@ -39,8 +39,8 @@ reasoner.search(model, rows, task="classification", output_dir=folder, **setting
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python's collector takes longer than a tiny model's training, and a trial is dead after 3 s without a sign."""
-    monkeypatch.setattr(reasoner.study, "release_memory", lambda: None)
-    monkeypatch.setattr(reasoner.study, "HEARTBEAT", 1)
+    monkeypatch.setattr(reasoner.experiments.study, "release_memory", lambda: None)
+    monkeypatch.setattr(reasoner.experiments.study, "HEARTBEAT", 1)
 
 
 def search(model: Path, **settings: Any) -> reasoner.SearchResult:
@@ -121,13 +121,13 @@ def test_the_same_seed_searches_alike_and_another_otherwise(lively_bert: Path) -
 def test_the_test_split_is_scored_only_for_the_best_and_only_if_asked(
     lively_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    splits, train = [], reasoner.hyperparameters.train_on_examples
+    splits, train = [], reasoner.experiments.hyperparameters.train_on_examples
 
     def noted(model: Any, examples: Any, **settings: Any) -> Any:
         splits.append(list(examples))
         return train(model, examples, **settings)
 
-    monkeypatch.setattr(reasoner.hyperparameters, "train_on_examples", noted)
+    monkeypatch.setattr(reasoner.experiments.hyperparameters, "train_on_examples", noted)
     assert search(lively_bert, n_trials=2, output_dir=tmp_path).result is None
     found = search(lively_bert, n_trials=2, output_dir=tmp_path, train_best=True)
     assert splits == [["train", "validation"]] * 2 + [["train", "validation", "test"]]

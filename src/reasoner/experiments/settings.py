@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from reasoner.errors import ConfigError, suggestion
+from reasoner.experiments.records import write_json
 from reasoner.methods.base import Method
-from reasoner.records import write_json
 from reasoner.registry import name_of, resolve
 from reasoner.training.config import TrainingConfig
 

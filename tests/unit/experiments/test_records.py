@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from reasoner.errors import ConfigError
+from reasoner.experiments.records import Records, write_json
 from reasoner.notices import collect
-from reasoner.records import Records, write_json
 
 
 def test_a_record_is_found_as_it_was_kept(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from reasoner.errors import ConfigError
+from reasoner.experiments.settings import check_fields
 from reasoner.methods.base import Method
 from reasoner.registry import resolve
-from reasoner.settings import check_fields
 from reasoner.training.config import TrainingConfig
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ optuna = pytest.importorskip("optuna", reason="the extra 'search' is not install
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution  # noqa: E402
 
 from reasoner.errors import ConfigError  # noqa: E402
+from reasoner.experiments.search_space import default_space, described, draw, make_space, with_values  # noqa: E402
 from reasoner.methods.freeze import Freeze  # noqa: E402
 from reasoner.methods.full import Full  # noqa: E402
 from reasoner.methods.head import HeadOnly  # noqa: E402
-from reasoner.search_space import default_space, described, draw, make_space, with_values  # noqa: E402
 from reasoner.training.config import TrainingConfig  # noqa: E402
 
 PLAIN = TrainingConfig()

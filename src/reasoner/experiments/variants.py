@@ -10,13 +10,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reasoner import fingerprints
 from reasoner.base_model import embedded_model
 from reasoner.checks.reading import ReadingRecord
 from reasoner.errors import ConfigError
+from reasoner.experiments import fingerprints
+from reasoner.experiments.old_skills import OldSkills, tuned_folder
+from reasoner.experiments.records import Records
 from reasoner.methods.base import Method
 from reasoner.notices import collect, tell
-from reasoner.old_skills import OldSkills, tuned_folder
 from reasoner.preparation import (
     as_method,
     name_of_model,
@@ -25,7 +26,6 @@ from reasoner.preparation import (
     task_class_and_settings,
     versions,
 )
-from reasoner.records import Records
 from reasoner.registry import name_of
 from reasoner.reports.leaderboard import Leaderboard, make_leaderboard
 from reasoner.result import Result

@@ -8,10 +8,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from reasoner import fingerprints
 from reasoner.base_model import embedded_model
 from reasoner.checks.reading import ReadingRecord
 from reasoner.errors import ConfigError
+from reasoner.experiments import fingerprints
+from reasoner.experiments.search_space import Space, default_space, described, draw, make_space, with_values
+from reasoner.experiments.settings import write_settings
+from reasoner.experiments.study import ERROR, WITHDRAWN, open_study, optuna_quiet, run_trials
 from reasoner.methods.base import Method
 from reasoner.metrics import greater_is_better
 from reasoner.model import read_config
@@ -20,9 +23,6 @@ from reasoner.preparation import as_method, read_examples, task_class_and_settin
 from reasoner.registry import name_of
 from reasoner.reports.trials import SearchResult, trial_values
 from reasoner.result import Result
-from reasoner.search_space import Space, default_space, described, draw, make_space, with_values
-from reasoner.settings import write_settings
-from reasoner.study import ERROR, WITHDRAWN, open_study, optuna_quiet, run_trials
 from reasoner.tasks.base import Task
 from reasoner.training.callbacks import Callback
 from reasoner.training.config import TrainingConfig

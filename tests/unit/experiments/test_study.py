@@ -15,9 +15,9 @@ optuna = pytest.importorskip("optuna", reason="the extra 'search' is not install
 
 from optuna.trial import TrialState  # noqa: E402
 
-import reasoner.study as study_module  # noqa: E402
+import reasoner.experiments.study as study_module  # noqa: E402
 from reasoner.errors import ConfigError, DataError  # noqa: E402
-from reasoner.study import WITHDRAWN, open_study, optuna_quiet, run_trials  # noqa: E402
+from reasoner.experiments.study import WITHDRAWN, open_study, optuna_quiet, run_trials  # noqa: E402
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from reasoner.errors import ConfigError
+from reasoner.experiments.settings import read_settings, write_settings
 from reasoner.methods.freeze import Freeze
 from reasoner.methods.full import Full
-from reasoner.settings import read_settings, write_settings
 from reasoner.training.config import TrainingConfig
 
 

@@ -1,0 +1,1 @@
+"""Many trainings on the same rows: variants compared with an equal budget, settings searched."""
