@@ -38,8 +38,8 @@ def prove(folder: Path, predictor: Predictor) -> None:
         model.train(training)
     if problem:
         raise CheckpointError(
-            f"The model was not saved: read again, {problem}. Keep the process, save by "
-            "result.model.save_pretrained(...), and please report it."
+            f"The model was not saved: read again, {problem}. All that a head of your own learns or draws must be in "
+            "its state_dict(); if yours does that, save by result.model.save_pretrained(...), and please report it."
         )
 
 
@@ -50,8 +50,13 @@ def _differing_weight(model: TaskModel, read: TaskModel) -> str:
     )
     if mine.keys() != theirs.keys():
         return f"it has other weights ({min(mine.keys() ^ theirs.keys())})"
-    differing = [name for name, tensor in mine.items() if not torch.equal(tensor.cpu(), theirs[name])]
+    differing = [name for name, tensor in mine.items() if not _identical(tensor.cpu(), theirs[name])]
     return f"its weight {differing[0]} is another" if differing else ""
+
+
+def _identical(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Return whether values are equal; what is no number in both is."""
+    return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
 
 
 @torch.inference_mode()
