@@ -39,6 +39,9 @@ class IA3(Method):
             )
         feed_forward = others[-1:]
         add_with_peft(model, "IA3Config", target_modules=[*attention, *feed_forward], feedforward_modules=feed_forward)
+        for name, weight in model.network.named_parameters():
+            if "ia3_l" in name:
+                weight.no_decay = True  # to 0, that is: a factor that does nothing is 1
 
     def learning_rate(self, width: int) -> float:
         """Return 3e-3 whatever the width, the rate of Liu et al. (2022, section 3.5)."""

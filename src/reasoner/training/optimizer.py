@@ -37,6 +37,8 @@ def make_optimizer(
 ) -> Optimizer:
     """Return an optimiser over the trainable weights; matrices decay, vectors (biases and norms) do not.
 
+    Nor does a weight with an attribute `no_decay` that is true.
+
     Args:
         model: the model.
         config: which optimiser, and its settings.
@@ -47,7 +49,8 @@ def make_optimizer(
     groups: dict[tuple[float, bool], dict[str, Any]] = {}
     for name, weight in model.named_parameters():
         if weight.requires_grad:
-            factor, vector = (factors or {}).get(name, 1.0), weight.ndim < 2
+            factor = (factors or {}).get(name, 1.0)
+            vector = weight.ndim < 2 or getattr(weight, "no_decay", False)
             empty = {"params": [], "weight_decay": 0.0 if vector else config.weight_decay,
                      "lr": learning_rate * factor, "factor": factor}  # fmt: skip
             groups.setdefault((-factor, vector), empty)["params"].append(weight)

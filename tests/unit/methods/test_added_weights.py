@@ -29,6 +29,8 @@ from reasoner.tasks.multiple_choice import MultipleChoice
 from reasoner.tasks.ner import NER
 from reasoner.tasks.nli import NLI
 from reasoner.tasks.qa import QuestionAnswering
+from reasoner.training.config import TrainingConfig
+from reasoner.training.optimizer import make_optimizer
 from tiny import ARCHITECTURES, DECODERS
 
 EVERY = (*ARCHITECTURES, *DECODERS)
@@ -280,6 +282,15 @@ def test_what_is_refused(prepare, monkeypatch):
     ):
         with pytest.raises(ConfigError, match="give"):
             wrong()
+
+
+def test_factors_do_not_decay(prepare):
+    model = prepare(NLI(), architecture="bert").predictor.model
+    IA3().apply(model)
+    groups = make_optimizer(model, TrainingConfig(weight_decay=0.1), 1e-3).param_groups
+    decayed = {id(weight) for group in groups if group["weight_decay"] for weight in group["params"]}
+    names = {name for name, weight in model.named_parameters() if id(weight) in decayed}
+    assert names and not [name for name in names if "ia3" in name]
 
 
 @pytest.mark.parametrize(
