@@ -11,8 +11,9 @@ the runs that are missing.
 from __future__ import annotations
 
 import argparse
-import statistics
 from pathlib import Path
+
+import methods
 
 import reasoner
 
@@ -50,24 +51,7 @@ def main() -> None:
         **settings,
     )
     print(f"\n{board}\n")
-    report([run for run in board.runs if run["error"] is None])
-
-
-def report(runs: list[dict]) -> None:
-    """Print the scores by seed, and what the first training gained."""
-    scores = {
-        name: {run["seed"]: run["scores"]["test"] for run in runs if run["variant"] == name}
-        for name in dict.fromkeys(run["variant"] for run in runs)
-    }
-    for name, by_seed in scores.items():
-        listed = ", ".join(f"{score:.4f}" for score in by_seed.values())
-        print(f"{name}: {listed}; mean {statistics.mean(by_seed.values()):.4f}")
-    direct, *others = scores.values()
-    for name, other in zip(list(scores)[1:], others, strict=True):
-        gains = [score - direct[seed] for seed, score in other.items() if seed in direct]
-        if gains:
-            error = f" ± {statistics.stdev(gains) / len(gains) ** 0.5:.4f} (standard error)" if len(gains) > 1 else ""
-            print(f"{name} minus direct: {statistics.mean(gains):+.4f}{error}")
+    methods.report(board.runs, "direct")
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def main() -> None:
         disable_tqdm=True,
     )
     print(f"\n{board}\n")
-    report(board.runs)
+    report(board.runs, "full")
 
 
 def variants(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
@@ -89,23 +89,25 @@ def variants(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     return {name: of for name, of in found.items() if not arguments.only or name in ("full", *arguments.only)}
 
 
-def report(runs: list[dict[str, Any]]) -> None:
-    """Print the scores on test by seed, and the difference from full tuning with the same seed."""
+def report(runs: list[dict[str, Any]], baseline: str) -> None:
+    """Print the scores on test by seed, and the difference from the baseline with the same seed."""
     scores: dict[str, dict[int, float]] = {}
     for run in runs:
         if run["error"] is None:
             scores.setdefault(run["variant"], {})[run["seed"]] = run["scores"]["test"]
+    known = scores.get(baseline, {})
     for name, by_seed in scores.items():
         listed = ", ".join(f"{score:.4f}" for score in by_seed.values())
-        gains = [score - scores["full"][seed] for seed, score in by_seed.items() if seed in scores.get("full", {})]
-        print(f"{name}: {listed}; mean {statistics.mean(by_seed.values()):.4f}{gained(gains)}")
+        gains = [score - known[seed] for seed, score in by_seed.items() if seed in known and name != baseline]
+        print(f"{name}: {listed}; mean {statistics.mean(by_seed.values()):.4f}{gained(gains, baseline)}")
 
 
-def gained(gains: list[float]) -> str:
-    if not gains or not any(gains):
+def gained(gains: list[float], baseline: str) -> str:
+    """Return the mean difference from the baseline, with its standard error over seeds."""
+    if not gains:
         return ""
-    error = f" ± {statistics.stdev(gains) / len(gains) ** 0.5:.4f}" if len(gains) > 1 else ""
-    return f"; minus full {statistics.mean(gains):+.4f}{error}"
+    error = f" ± {statistics.stdev(gains) / len(gains) ** 0.5:.4f} (standard error)" if len(gains) > 1 else ""
+    return f"; minus {baseline} {statistics.mean(gains):+.4f}{error}"
 
 
 if __name__ == "__main__":

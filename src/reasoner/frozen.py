@@ -42,7 +42,7 @@ def keep_states(predictor: Predictor, encoded: Mapping[str, Encoded], config: Tr
     part = frozen_part(predictor.model.backbone) if allowed else None
     if part is None:
         return splits
-    if predictor.model.added is not None and predictor.model.added.virtual_tokens:
+    if predictor.model.virtual_tokens:
         say("The backbone is frozen, but runs anew in each epoch: the virtual tokens before it learn.")
         return splits
     if config.adversarial_epsilon:

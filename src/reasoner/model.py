@@ -58,9 +58,14 @@ class TaskModel(nn.Module):
                               "what merge() gives.")  # fmt: skip
         self.base_checksum = checksum(self.backbone)
         self.added = make()
-        if self.packs and self.added.virtual_tokens:
+        if self.packs and self.virtual_tokens:
             self.packs = False
             say(f"Batches are run with their padding: {VIRTUAL_TOKENS}.")
+
+    @property
+    def virtual_tokens(self) -> int:
+        """How many positions a method put before each row."""
+        return 0 if self.added is None else self.added.virtual_tokens
 
     @property
     def base(self) -> dict[str, Any] | None:
@@ -122,7 +127,7 @@ class TaskModel(nn.Module):
             return self._outputs(batch)
 
     def _outputs(self, batch: Batch) -> Outputs:
-        run = self.added if self.added is not None and self.added.virtual_tokens else self.network
+        run: Any = self.added if self.virtual_tokens else self.network
         results = run(**self.head.model_inputs(batch))
         if self.head.auto_class is None:
             outputs: Outputs = self.head(results.last_hidden_state, batch)
@@ -144,10 +149,8 @@ class TaskModel(nn.Module):
             weights = list(module.parameters())
             if weights and not any(weight.requires_grad for weight in weights):
                 module.eval()
-        virtual = self.added is not None and self.added.virtual_tokens
-        if (
-            mode and not virtual and backbone_is_frozen(self.backbone)
-        ):  # dropout beside the frozen modules, in none of them
+        # dropout beside the frozen modules, in none of them; but virtual tokens learn below them
+        if mode and not self.virtual_tokens and backbone_is_frozen(self.backbone):
             self.backbone.eval()
             pooler = pooler_of(self.backbone)
             if pooler is not None:
@@ -164,9 +167,8 @@ class TaskModel(nn.Module):
         if wanted is False:
             self.packs = False
             return
-        training = self.training
-        virtual = self.added is not None and self.added.virtual_tokens
-        reason = VIRTUAL_TOKENS if virtual else reason_to_pad(self.eval().network, padding_side=padding_side)
+        training, network = self.training, self.eval().network
+        reason = VIRTUAL_TOKENS if self.virtual_tokens else reason_to_pad(network, padding_side=padding_side)
         self.packs = not reason
         self.train(training)
         if wanted and reason:

@@ -91,6 +91,14 @@ def tokenize_in_windows(
     return windows
 
 
+def texts_in_windows(tokenizer: Any, texts: Sequence[str], *, max_length: int, stride: int) -> list[list[Window]]:
+    """Tokenize texts as `tokenize_in_windows` does, and count those that take more than one window."""
+    windows = tokenize_in_windows(tokenizer, texts, max_length=max_length, stride=stride)
+    if several := sum(len(group) > 1 for group in windows):
+        count(f"{{n}} texts are longer than max_length={max_length} tokens and were read in windows.", several)
+    return windows
+
+
 def owners(word_of_token: Sequence[Sequence[int]], number_of_words: int) -> list[int]:
     """Return for each word the window that owns it, or -1 when it has no sub-word in any.
 

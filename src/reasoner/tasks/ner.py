@@ -22,14 +22,14 @@ from reasoner.data.labels import (
     unknown_labels,
 )
 from reasoner.data.tag_schemes import legal_steps, malformed, recognised_scheme, to_iob2, write_spans
-from reasoner.data.windows import Window, owned_words, tokenize_in_windows
+from reasoner.data.windows import Window, owned_words, texts_in_windows
 from reasoner.errors import DataError, LabelError, Problem, raise_if_any
 from reasoner.losses import IGNORED
 from reasoner.metrics import entity_surfaces, seen_unseen, tag_scores, well_formed_spans
 from reasoner.metrics.calibration import judged_entities
 from reasoner.metrics.chunking import Span, spans
 from reasoner.metrics.counting import RowCounts, f1_from_sums, set_counts
-from reasoner.notices import count, say
+from reasoner.notices import say
 from reasoner.tasks.base import Splits, Task
 
 if TYPE_CHECKING:
@@ -199,10 +199,7 @@ class NER(Task[NERExample, Entities]):
     def encode(self, examples: Rows, tokenizer: Any, *, max_length: int, stride: int) -> list[list[Feature]]:
         """Return a feature for each window of the text; each word has its label in the one window that owns it."""
         texts = [example.text for example in examples]
-        windows = tokenize_in_windows(tokenizer, texts, max_length=max_length, stride=stride)
-        several = sum(len(group) > 1 for group in windows)
-        if several:
-            count(f"{{n}} texts are longer than max_length={max_length} tokens and were read in windows.", several)
+        windows = texts_in_windows(tokenizer, texts, max_length=max_length, stride=stride)
         return [self._features(example, group) for example, group in zip(examples, windows, strict=True)]
 
     def decode(self, records: Sequence[Any], features: Sequence[Sequence[Feature]], examples: Rows) -> list[Entities]:

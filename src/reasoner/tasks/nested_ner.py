@@ -13,7 +13,7 @@ from reasoner.data.examples import Example, RowError, column, text_column
 from reasoner.data.features import Feature
 from reasoner.data.labels import label_config, learn_labels, ordered_as, unknown_labels
 from reasoner.data.tag_schemes import Span as WordSpan
-from reasoner.data.windows import Owned, Window, shown_words, tokenize_in_windows
+from reasoner.data.windows import Owned, Window, shown_words, texts_in_windows
 from reasoner.errors import DataError, Problem
 from reasoner.losses import IGNORED
 from reasoner.metrics import entity_surfaces, seen_unseen, span_scores
@@ -122,10 +122,7 @@ class NestedNER(Task[NestedNERExample, Entities]):
     def encode(self, examples: Rows, tokenizer: Any, *, max_length: int, stride: int) -> list[list[Feature]]:
         """Return a feature for each window of the text, with the words that it shows, and its entities."""
         texts = [example.text for example in examples]
-        windows = tokenize_in_windows(tokenizer, texts, max_length=max_length, stride=stride)
-        several = sum(len(group) > 1 for group in windows)
-        if several:
-            count(f"{{n}} texts are longer than max_length={max_length} tokens and were read in windows.", several)
+        windows = texts_in_windows(tokenizer, texts, max_length=max_length, stride=stride)
         return [self._features(example, group) for example, group in zip(examples, windows, strict=True)]
 
     def decode(self, records: Sequence[Any], features: Sequence[Sequence[Feature]], examples: Rows) -> list[Entities]:
