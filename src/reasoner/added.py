@@ -6,6 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ TASK_TYPES = {
     None: "FEATURE_EXTRACTION",
 }
 """What peft calls the networks of our heads; it has no name for multiple choice."""
+CACHE_NAMES = ("cache", "past_key_values")
+"""What transformers' backbones call their cache: since 5.24, and before."""
 UNUSED_COPIES = ".original_module."
 """In the names of the head as it was before training, which peft keeps beside the one that learns. Nobody uses it."""
 
@@ -74,6 +77,8 @@ class PeftAdded(Added):
 
     def forward(self, **inputs: Tensor) -> Any:
         """Run the network below its virtual tokens, and leave out what it gives for them."""
+        if self.config.peft_type == "PREFIX_TUNING":
+            return self._behind_prefix(inputs)
         network = self.peft.get_base_model()
         last_token = self.config.task_type == "SEQ_CLS" and hasattr(network, "score")
         if last_token and self.config.peft_type == "PROMPT_TUNING":
@@ -88,6 +93,30 @@ class PeftAdded(Added):
                 if isinstance(value, Tensor) and value.shape[1] == length + self.virtual_tokens:
                     outputs[name] = value[:, self.virtual_tokens :]
         return outputs
+
+    def _behind_prefix(self, inputs: dict[str, Tensor]) -> Any:
+        """Run the network with the learned keys and values in its cache.
+
+        peft's own `forward` looks for an argument of the backbone that transformers 5.24 gave a new name.
+        """
+        if self.config.task_type == "FEATURE_EXTRACTION":
+            inputs.pop("token_type_ids", None)  # as for prompts
+        network = self.peft.get_base_model()
+        forward, cache = signature(type(network.base_model).forward), cache_name(network.base_model)
+
+        def insert(backbone: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            given = forward.bind(backbone, *args, **kwargs).arguments
+            mask = given["attention_mask"]  # (rows, length)
+            before = mask.new_ones(len(mask), self.virtual_tokens)
+            given |= given.pop("kwargs", {})
+            given |= {"attention_mask": torch.cat([before, mask], 1), str(cache): self.peft.get_prompt(len(mask))}
+            return (), {name: value for name, value in given.items() if name != "self"}
+
+        hook = network.base_model.register_forward_pre_hook(insert, with_kwargs=True)
+        try:
+            return network(**inputs)
+        finally:
+            hook.remove()
 
     def save(self, folder: Path) -> None:
         """Write peft's two files, which `PeftModel.from_pretrained` reads."""
@@ -134,6 +163,12 @@ def _last_token_at_the_end(backbone: nn.Module, mask: Tensor, before: int) -> It
         yield
     finally:
         hook.remove()
+
+
+def cache_name(backbone: nn.Module) -> str | None:
+    """Return the name under which a backbone takes keys and values of earlier tokens; None if it takes none."""
+    arguments = signature(type(backbone).forward).parameters
+    return next((name for name in CACHE_NAMES if name in arguments), None)
 
 
 def add_with_peft(model: Any, kind: str, **settings: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from reasoner.added import add_with_peft
+from reasoner.added import add_with_peft, cache_name
 from reasoner.methods.base import Method, is_whole, require
 
 
@@ -40,7 +40,7 @@ class Prefix(Method):
         """
         config = model.network.config
         require(
-            _takes_past(model.backbone),
+            cache_name(model.backbone) is not None,
             f"Prefix needs an architecture that takes past keys and values, and {type(model.backbone).__name__} does "
             "not. Take method='prompt' or 'lora'.",
         )
@@ -56,9 +56,3 @@ class Prefix(Method):
     def learning_rate(self, width: int) -> float:
         """Return 5e-3 whatever the width: Liu et al. (2022, appendix B) choose from 5e-3 to 1e-2 for most tasks."""
         return 5e-3
-
-
-def _takes_past(backbone: Any) -> bool:
-    from inspect import signature
-
-    return "past_key_values" in signature(type(backbone).forward).parameters

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from reasoner.added import cache_name
 from reasoner.errors import CheckpointError, ConfigError
 from reasoner.methods.adapter import Adapter
 from reasoner.methods.bitfit import BitFit
@@ -138,6 +139,18 @@ def test_as_many_weights_learn_as_with_peft_alone(prepare, tiny_models, architec
     assert count(model) - poolers == theirs > 0
 
 
+def by_hand(plain, inputs, task):
+    """Run a model with peft's prefix, layer by layer: peft 0.21 itself cannot, beside transformers 5.24."""
+    network = plain.get_base_model()
+    mask = torch.cat([torch.ones(1, 3, dtype=torch.long), inputs["attention_mask"]], 1)
+    outputs = network.base_model(
+        **{**inputs, "attention_mask": mask, cache_name(network.base_model): plain.get_prompt(1)}
+    )
+    pooled = task == "nli" and hasattr(outputs, "pooler_output")
+    logits = (network.score if hasattr(network, "score") else network.classifier)(outputs[1] if pooled else outputs[0])
+    return logits if pooled or task == "ner" else logits[:, -1]
+
+
 @pytest.mark.parametrize("method", ["lora", "ia3", "prefix", "prompt"])
 @pytest.mark.parametrize(
     ("architecture", "task"), [("bert", "nli"), ("bert", "ner"), ("llama", "nli"), ("gpt2", "ner")]
@@ -154,7 +167,8 @@ def test_peft_alone_reads_the_folder(prepare, learned, sharp_models, tmp_path, a
     data = prepare(TASKS[task], architecture=architecture).data
     batch = predictor.batches(data, batch_size=1).collate([0])
     with torch.no_grad():
-        expected, found = predictor.model(batch)["logits"], plain(**batch.inputs).logits
+        expected = predictor.model(batch)["logits"]
+        found = by_hand(plain, batch.inputs, task) if method == "prefix" else plain(**batch.inputs).logits
     if task == "ner":
         found = found[:, -expected.shape[1] :]  # peft gives something for virtual tokens too
     assert torch.allclose(expected, found, atol=1e-6)
