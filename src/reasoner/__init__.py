@@ -14,6 +14,7 @@ _EXPORTS = {
     "check": "reasoner.api",
     "fine_tune": "reasoner.api",
     "load": "reasoner.api",
+    "load_together": "reasoner.api",
     "read_rows": "reasoner.api",
     "shortcuts": "reasoner.meter",
     "compare": "reasoner.experiments.variants",
@@ -74,7 +75,7 @@ __all__ = [*_EXPORTS, *_MODULES]  # noqa: PLE0604
 
 if TYPE_CHECKING:
     from reasoner import heads, losses, metrics, synthetic, tasks, testing
-    from reasoner.api import check, fine_tune, load, read_rows
+    from reasoner.api import check, fine_tune, load, load_together, read_rows
     from reasoner.checks.findings import Finding
     from reasoner.checks.report import CheckReport
     from reasoner.comparison import Comparison

@@ -13,6 +13,7 @@ from reasoner.checks.run import run_checks
 from reasoner.data.sources import read_rows
 from reasoner.errors import ConfigError
 from reasoner.methods.base import Method
+from reasoner.networks import share_weights
 from reasoner.notices import collect, say
 from reasoner.preparation import (
     as_method,
@@ -33,7 +34,7 @@ from reasoner.tuning import train_on_examples
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["check", "fine_tune", "load", "read_rows"]
+__all__ = ["check", "fine_tune", "load", "load_together", "read_rows"]
 
 
 def fine_tune(
@@ -168,6 +169,41 @@ def load(
     predictor.model.to(choose_device(use_cpu))
     predictor.model.pack(padding_side=predictor.tokenizer.padding_side)
     return Result(predictor, run)
+
+
+def load_together(
+    folders: Mapping[str, str | Path], *, use_cpu: bool = False, batch_size: int = 64
+) -> dict[str, Result]:
+    """Return several models by name, with the weights that they have in common in memory once.
+
+    Made for what `lora`, `adapter` and other small methods saved beside one base model: each further task costs only
+    what was added for it. Which one predicts is chosen by name. Weights are shared where they are equal bit for bit.
+
+    Args:
+        folders: a name for each, and the folder that `fine_tune(output_dir=...)` or `Result.save` wrote.
+        use_cpu: as in `load`.
+        batch_size: as in `load`.
+
+    Raises:
+        CheckpointError: as in `load`.
+        ConfigError: if no folder is given.
+
+    Example:
+        >>> models = reasoner.load_together({"names": "output/ner", "inference": "output/nli"})  # doctest: +SKIP
+        >>> models["names"].predict("Ada Lovelace lived in London.")  # doctest: +SKIP
+    """
+    if not folders:
+        raise ConfigError("load_together was given no folder. Give a name and a folder for each model.")
+    with collect():
+        loaded: dict[str, Result] = {}
+        shared = 0
+        for name, folder in folders.items():
+            result = load(folder, use_cpu=use_cpu, batch_size=batch_size)
+            network = result.predictor.model.network
+            shared += sum(share_weights(network, earlier.predictor.model.network) for earlier in loaded.values())
+            loaded[name] = result
+        say(f"{len(loaded)} models are loaded; {shared / 2**20:,.1f} MiB of weights that are equal are held once.")
+        return loaded
 
 
 def _checked_folder(output_dir: str | Path | None) -> Path | None:

@@ -81,6 +81,28 @@ def _names_in_backbone(network: Any) -> set[str]:
     return {name for name, _ in network.named_parameters() if name.startswith(prefix)}
 
 
+def share_weights(network: Any, other: Any) -> int:
+    """Let a network use those weights of another's backbone that are equal to its own, bit for bit.
+
+    Returns:
+        How many bytes are no longer held twice.
+    """
+    theirs = {_plain_name(name): weight for name, weight in other.base_model.named_parameters()}
+    shared = 0
+    for name, own in list(network.base_model.named_parameters()):
+        found = theirs.get(_plain_name(name))
+        if found is not None and found is not own and torch.equal(own, found.to(own.device)):
+            owner, _, attribute = name.rpartition(".")
+            setattr(network.base_model.get_submodule(owner), attribute, found)
+            shared += own.numel() * own.element_size()
+    return shared
+
+
+def _plain_name(name: str) -> str:
+    """Return the name that a weight had before peft put a layer around its own."""
+    return name.replace(".base_layer.", ".")
+
+
 @contextmanager
 def quietly() -> Iterator[None]:
     """Silence transformers' reports and bars on loading and saving: what matters is said by this library."""

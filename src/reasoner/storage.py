@@ -51,7 +51,6 @@ def save_folder(folder: str | Path, predictor: Predictor, run: Run) -> None:
         "stride": predictor.stride,
         "temperature": predictor.model.head.temperature,
         "base_model": predictor.model.base,
-        "run": run.to_dict(),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,11 +64,13 @@ def save_folder(folder: str | Path, predictor: Predictor, run: Run) -> None:
         predictor.tokenizer.backend_tokenizer.no_truncation()  # or the file would hold that of the last call
         predictor.tokenizer.save_pretrained(temporary)
         prove(temporary, predictor)
+        run.bytes_on_disk = sum(path.stat().st_size for path in temporary.glob("*.safetensors"))
         head = predictor.model.head
         elsewhere = [note for note in (head.elsewhere, predictor.task.elsewhere()) if note]
         kept_apart = _kept_apart(temporary)
         card = model_card(run, auto_class=head.auto_class, kept_apart=kept_apart, elsewhere=elsewhere)
         (temporary / "README.md").write_text(card, "utf-8")
+        record["run"] = run.to_dict()
         (temporary / CONFIG_FILE).write_text(json.dumps(record, indent=2, ensure_ascii=False), "utf-8")
         _move_in_place(temporary, folder)
     except (OSError, SafetensorError) as error:

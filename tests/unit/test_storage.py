@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -267,7 +268,7 @@ def test_fields_of_a_later_version_are_left_aside(saved):
     record = json.loads((saved / CONFIG_FILE).read_text())
     record["run"]["later"] = record["task_settings"]["later"] = record["later"] = 1
     (saved / CONFIG_FILE).write_text(json.dumps(record))
-    assert load_folder(saved)[1] == a_run()
+    assert replace(load_folder(saved)[1], bytes_on_disk=0) == a_run()
 
 
 def test_no_folder_of_ours(tmp_path):

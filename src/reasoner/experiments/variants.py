@@ -352,4 +352,4 @@ def _bytes_on_disk(result: Result) -> int:
     """Return what the weights take when they are saved; the tokenizer is the same for all."""
     with TemporaryDirectory(prefix="reasoner-", ignore_cleanup_errors=True) as folder:
         result.save(folder)
-        return sum(path.stat().st_size for path in Path(folder).rglob("*.safetensors"))
+    return result.run.bytes_on_disk

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 SHOWN_CHARACTERS = 24
 GAP = "  "
+MIB = 2**20
 
 Facts = list[tuple[str, str]]
 """Names and what there is to say of each."""
@@ -121,3 +122,8 @@ def padded(text: str, width: int, *, right: bool = False) -> str:
     text = clipped(text, width)
     spaces = " " * (width - display_width(text))
     return spaces + text if right else text + spaces
+
+
+def mebibytes(size: int) -> str:
+    """Return a number of bytes as text."""
+    return f"{size / MIB:,.1f} MiB"

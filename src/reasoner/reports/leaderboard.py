@@ -12,9 +12,8 @@ from statistics import fmean
 from typing import Any
 
 from reasoner.metrics.direction import greater_is_better
-from reasoner.reports.layout import Table, cell, clean, duration, table_lines
+from reasoner.reports.layout import Table, cell, clean, duration, mebibytes, table_lines
 
-MIB = 1024 * 1024
 WIDTH = 80
 
 
@@ -137,7 +136,7 @@ class Leaderboard:
         yield "trainable", column(lambda item: shown(item.trainable_share, lambda share: f"{share:.2%}"))
         yield "time", column(lambda item: shown(item.seconds, duration))
         yield "memory", column(lambda item: shown(item.peak_memory_mib, lambda mib: f"{mib:,.0f} MiB"))
-        yield "disk", column(lambda item: shown(item.disk_bytes, lambda size: f"{size / MIB:,.1f} MiB"))
+        yield "disk", column(lambda item: shown(item.disk_bytes, mebibytes))
         yield "old task", column(lambda item: shown(item.old_change, lambda change: f"{change:+.4f}"))
         if len({(item.steps, item.epochs) for item in self.standings if item.runs}) > 1:
             yield "steps", column(lambda item: shown(item.steps, lambda steps: f"{steps:,.0f}"))

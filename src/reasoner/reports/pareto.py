@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from reasoner.errors import ConfigError, suggestion
 from reasoner.metrics.direction import greater_is_better
-from reasoner.reports.layout import clipped
-from reasoner.reports.leaderboard import MIB, Leaderboard, Standing
+from reasoner.reports.layout import MIB, clipped
+from reasoner.reports.leaderboard import Leaderboard, Standing
 from reasoner.reports.plots import BLUE, GREEN, GREY, ORANGE, empty_figure, finish, png, unit, written
 
 if TYPE_CHECKING:

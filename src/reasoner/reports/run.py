@@ -26,6 +26,8 @@ class Run:
     """Where each split came from, as the user named it."""
     parameters: int = 0
     trainable_parameters: int = 0
+    bytes_on_disk: int = 0
+    """What the weights took when they were last saved; 0 if they never were."""
     config: dict[str, Any] = field(default_factory=dict)
     """All training settings, the learning rate that was used among them."""
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)

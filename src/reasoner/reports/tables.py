@@ -20,6 +20,7 @@ from reasoner.reports.layout import (
     duration,
     fact_lines,
     item_lines,
+    mebibytes,
     readable,
     table_lines,
 )
@@ -82,6 +83,8 @@ def overview(run: Run) -> Facts:
         share = f"{run.trainable_parameters / run.parameters:.2%}"
         trained = "all" if run.trainable_parameters == run.parameters else f"{run.trainable_parameters:,} ({share})"
         facts.append(("parameters", f"{run.parameters:,}, trainable: {trained}"))
+    if run.bytes_on_disk:
+        facts.append(("weights on disk", mebibytes(run.bytes_on_disk)))
     return facts
 
 
