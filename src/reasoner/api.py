@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +23,13 @@ from reasoner.preparation import (
     read_examples,
     task_class_and_settings,
 )
-from reasoner.result import Result
+from reasoner.result import Result, load_result
 from reasoner.seeds import best_of, configs_of_seeds
-from reasoner.storage import load_folder
+from reasoner.storage import CONFIG_FILE, remove_unfinished
 from reasoner.tasks.base import Task
 from reasoner.training.callbacks import Callback
 from reasoner.training.config import TrainingConfig
-from reasoner.training.engine import choose_device
+from reasoner.training.lock import locked
 from reasoner.tuning import train_on_examples
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def fine_tune(
     tokenizer: Any = None,
     callbacks: Sequence[Callback] = (),
     check: bool = True,
+    resume: bool = False,
     **overrides: Any,
 ) -> Result:
     """Fine-tune a pretrained model on a task: read, check, train, score before and after, save.
@@ -70,23 +72,28 @@ def fine_tune(
         tokenizer: for a loaded model that does not say where its tokenizer is.
         callbacks: see `reasoner.training.callbacks.Callback`.
         check: look at data and model first, as `check` does: errors stop, warnings are said, all is in `run.checks`.
+        resume: go on from the newest whole checkpoint in `output_dir` (see `checkpoint_steps`) as if the run had never
+            been interrupted; where there is none begin, and after its end load what it wrote. Not with `seeds`.
         overrides: fields of `TrainingConfig`, such as `learning_rate=2e-5`.
 
     Raises:
-        ConfigError: if a name or setting is unknown or makes no sense.
+        ConfigError: if a name or setting is unknown or makes no sense; another run is at work in `output_dir`; or
+            `resume` finds a run of other data, model, task, method or settings, with all differences.
+        CheckpointError: if `output_dir` cannot be written, or none of its checkpoints is whole.
         DataError: if the data cannot be used; all problems of all splits are listed, before any training.
         DivergedError: if the loss becomes NaN or infinite.
+        KeyboardInterrupt: after Ctrl-C; with `output_dir` the step is finished and saved, and SIGTERM does the same.
 
     Example:
         >>> import reasoner
         >>> pack = reasoner.synthetic.ner_pack(train=40, validation=20, test=20)
         >>> result = reasoner.fine_tune(None, pack, task="ner", max_steps=1)  # doctest: +SKIP
     """
-    with collect():
+    folder = _checked_folder(output_dir, resume, seeds)
+    with collect(), _at_work_in(folder, resume):
         configs = configs_of_seeds(TrainingConfig.from_overrides(config, overrides), seeds, overrides)
         method = as_method(method)
         task_class, _ = task_class_and_settings(task)
-        folder = _checked_folder(output_dir)
         record = ReadingRecord()
         examples = read_examples(data, task_class.Example, config=configs[0], columns=columns, record=record)
 
@@ -102,6 +109,7 @@ def fine_tune(
                 callbacks=callbacks,
                 sources=names_of_sources(data, list(examples)),
                 record=record if check else None,
+                resume=resume if seeds is None else None,
             )
 
         return train(configs[0], folder) if seeds is None else best_of(train, configs, folder)
@@ -165,10 +173,7 @@ def load(
         CheckpointError: if the folder cannot be read, needs a task or head that nobody registered, or the base model
             is not there or has other weights.
     """
-    predictor, run = load_folder(folder, base_model=base_model, batch_size=batch_size)
-    predictor.model.to(choose_device(use_cpu))
-    predictor.model.pack(padding_side=predictor.tokenizer.padding_side)
-    return Result(predictor, run)
+    return load_result(folder, use_cpu=use_cpu, batch_size=batch_size, base_model=base_model)
 
 
 def load_together(
@@ -206,13 +211,28 @@ def load_together(
         return loaded
 
 
-def _checked_folder(output_dir: str | Path | None) -> Path | None:
-    """Return the folder; refuse a path that is a file, and say what will be replaced."""
+def _checked_folder(output_dir: str | Path | None, resume: bool, seeds: Sequence[int] | None) -> Path | None:
+    """Return the folder; refuse a path that is a file, and `resume` where it means nothing."""
+    if resume and output_dir is None:
+        raise ConfigError("resume=True needs output_dir, where the checkpoints are.")
+    if resume and seeds is not None:
+        raise ConfigError("resume=True does not go with seeds. Train once with each seed, in a folder of its own.")
     if output_dir is None:
         return None
     folder = Path(output_dir)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"output_dir '{folder}' is a file. Give a folder.")
-    if (folder / "reasoner_config.json").exists():
-        say(f"'{folder.name}' holds an earlier model; it is replaced when this run has its first score.")
     return folder
+
+
+@contextmanager
+def _at_work_in(folder: Path | None, resume: bool) -> Iterator[None]:
+    """Keep other runs out of a folder inside the block; clear it of what a killed one left, say what is replaced."""
+    if folder is None:
+        yield
+        return
+    with locked(folder):
+        remove_unfinished(folder)
+        if not resume and (folder / CONFIG_FILE).exists():
+            say(f"'{folder.name}' holds an earlier model; it is replaced when this run has its first score.")
+        yield

@@ -28,6 +28,11 @@ def say(message: str) -> None:
     tell(message)
 
 
+def said() -> list[str]:
+    """Return what was said so far inside `collect()`, in order."""
+    return list(_collected.get() or ())
+
+
 def tell(message: str) -> None:
     """Log progress: like `say`, but it is news and no notice, so it is neither collected nor held back."""
     _make_visible()

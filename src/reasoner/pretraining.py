@@ -37,7 +37,7 @@ LEARNING_RATE = 1e-4
 MEANINGLESS = (
     *("dropout", "stride", "evaluate_before", "gradient_checkpointing", "torch_compile", "feature_cache"),
     *("frozen_cache_mb", "frozen_cache_disk_mb", "balanced_sampling", "r_drop", "adversarial_epsilon"),
-    *("layer_decay", "head_learning_rate", "reinitialize_layers"),
+    *("layer_decay", "head_learning_rate", "reinitialize_layers", "checkpoint_steps", "keep_checkpoints"),
 )
 """Settings of a training on a task that this one does not have."""
 

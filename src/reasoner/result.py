@@ -14,6 +14,18 @@ from reasoner.errors import ConfigError
 from reasoner.inference import Predictor
 from reasoner.reports.run import Run
 from reasoner.review import LabelRecord, Review
+from reasoner.storage import load_folder, save_folder
+from reasoner.training.engine import choose_device
+
+
+def load_result(
+    folder: str | Path, *, use_cpu: bool = False, batch_size: int = 64, base_model: str | Path | None = None
+) -> Result:
+    """Do what `reasoner.load` does; see there."""
+    predictor, run = load_folder(folder, base_model=base_model, batch_size=batch_size)
+    predictor.model.to(choose_device(use_cpu))
+    predictor.model.pack(padding_side=predictor.tokenizer.padding_side)
+    return Result(predictor, run)
 
 
 @dataclass(frozen=True, repr=False)
@@ -194,8 +206,6 @@ class Result:
         Raises:
             CheckpointError: if the folder cannot be written.
         """
-        from reasoner.storage import save_folder
-
         save_folder(folder, self.predictor, self.run)
 
     def __repr__(self) -> str:

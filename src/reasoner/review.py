@@ -142,19 +142,33 @@ class LabelRecorder(Callback):
 
     def on_log(self, trainer: Trainer, row: dict[str, Any]) -> None:
         """Bring to the CPU what has waited."""
+        self._read()
+
+    def _read(self) -> None:
         self._parts += [_seen(indexes, numbers.cpu().numpy()) for indexes, numbers in self._waiting]
         self._waiting = []
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         """Close the epoch."""
-        self.on_log(trainer, {})
+        self._read()
         if self._parts:
-            self._epochs.append(Seen(*(np.concatenate(part) for part in zip(*self._parts, strict=True))))
+            self._epochs.append(_joined(self._parts))
         self._parts = []
 
     def on_train_end(self, trainer: Trainer) -> None:
         """Close an epoch that was broken off."""
         self.on_epoch_end(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was kept, those of the epoch that runs apart."""
+        self._read()
+        return {"epochs": [_tensors(epoch) for epoch in self._epochs], "parts": [_tensors(_joined(self._parts))]
+                if self._parts else []}  # fmt: skip
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take it back."""
+        self._epochs, self._parts = ([Seen(*(column.numpy() for column in part)) for part in state[name]]
+                                     for name in ("epochs", "parts"))  # fmt: skip
 
     def record(self) -> LabelRecord:
         """Return what was kept, each row's windows and words reduced to the label that was disagreed with most."""
@@ -277,6 +291,14 @@ def _seen(indexes: list[int], numbers: NDArray[np.float32]) -> Seen:
     key = (np.array(indexes, np.int64)[:, None] << 32) + ordinal
     gold, probability, other, other_probability = numbers[:, given]
     return Seen(key[given], gold.astype(np.int32), probability, other.astype(np.int32), other_probability)
+
+
+def _joined(parts: Sequence[Seen]) -> Seen:
+    return Seen(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def _tensors(seen: Seen) -> list[Tensor]:
+    return [torch.from_numpy(column) for column in seen]
 
 
 def _aligned(epochs: Sequence[Seen], keys: Ints) -> tuple[Ints, Floats, Ints, Floats]:

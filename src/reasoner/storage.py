@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import fields
 from fnmatch import fnmatch
 from math import inf
@@ -19,8 +20,13 @@ from reasoner.model import HEAD_FILE, TaskModel
 from reasoner.proof import prove
 from reasoner.registry import name_of, resolve
 from reasoner.reports.run import Run
+from reasoner.training.checkpoint_files import flush, flush_folder
 
 CONFIG_FILE = "reasoner_config.json"
+SAVING = ".saving-"
+"""What the names of folders begin with that are being written."""
+FINISHED = "finished"
+"""The key of what a run was made of; a model that was saved before the end of its run has none."""
 WEIGHT_FILES = (
     *("model*.safetensors", "model.safetensors.index.json", HEAD_FILE),
     *(PEFT_CONFIG, PEFT_WEIGHTS, BOTTLENECK_FILE),
@@ -29,19 +35,25 @@ DAMAGED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, Recur
 """What a file with other content than ours leads to."""
 
 
-def save_folder(folder: str | Path, predictor: Predictor, run: Run) -> None:
+def save_folder(
+    folder: str | Path, predictor: Predictor, run: Run, *, finished: Mapping[str, Any] | None = None
+) -> None:
     """Write weights, tokenizer, config, the record of the run and the model card into `folder`.
 
     All is first written beside, read again to prove that it gives the same outputs, and moved in place file by file:
     what an earlier run left there is not lost to a failure. Other files in the folder are left alone.
+
+    Args:
+        folder: where; it is made if need be.
+        predictor: what is saved.
+        run: its record.
+        finished: what a run was made of that has come to its end; then the files are flushed to the disk.
 
     Raises:
         CheckpointError: if the folder cannot be written, or what is read again is not what was written.
         ConfigError: if the task is not registered, so that no one could read the folder again.
     """
     from safetensors import SafetensorError
-
-    from reasoner.reports.card import model_card
 
     folder = Path(folder)
     record = {
@@ -51,32 +63,44 @@ def save_folder(folder: str | Path, predictor: Predictor, run: Run) -> None:
         "stride": predictor.stride,
         "temperature": predictor.model.head.temperature,
         "base_model": predictor.model.base,
+        **({} if finished is None else {FINISHED: dict(finished)}),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".saving-", dir=folder))
+        temporary = Path(tempfile.mkdtemp(prefix=SAVING, dir=folder))
     except OSError as error:
         raise CheckpointError(
             f"The folder '{folder}' cannot be written: {error}. Choose another output_dir."
         ) from error
     try:
-        predictor.model.save(temporary)
-        predictor.tokenizer.backend_tokenizer.no_truncation()  # or the file would hold that of the last call
-        predictor.tokenizer.save_pretrained(temporary)
-        prove(temporary, predictor)
-        run.bytes_on_disk = sum(path.stat().st_size for path in temporary.glob("*.safetensors"))
-        head = predictor.model.head
-        elsewhere = [note for note in (head.elsewhere, predictor.task.elsewhere()) if note]
-        kept_apart = _kept_apart(temporary)
-        card = model_card(run, auto_class=head.auto_class, kept_apart=kept_apart, elsewhere=elsewhere)
-        (temporary / "README.md").write_text(card, "utf-8")
+        _write_model(temporary, predictor, run)
         record["run"] = run.to_dict()
         (temporary / CONFIG_FILE).write_text(json.dumps(record, indent=2, ensure_ascii=False), "utf-8")
+        if finished is not None:
+            flush(temporary)
         _move_in_place(temporary, folder)
+        if finished is not None:
+            flush_folder(folder)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"The model could not be saved in '{folder}': {error}.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_model(folder: Path, predictor: Predictor, run: Run) -> None:
+    """Write weights and tokenizer, prove that they are read again as they are, and write the model card."""
+    from reasoner.reports.card import model_card
+
+    predictor.model.save(folder)
+    predictor.tokenizer.backend_tokenizer.no_truncation()  # or the file would hold that of the last call
+    predictor.tokenizer.save_pretrained(folder)
+    prove(folder, predictor)
+    run.bytes_on_disk = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    head = predictor.model.head
+    elsewhere = [note for note in (head.elsewhere, predictor.task.elsewhere()) if note]
+    kept_apart = _kept_apart(folder)
+    card = model_card(run, auto_class=head.auto_class, kept_apart=kept_apart, elsewhere=elsewhere)
+    (folder / "README.md").write_text(card, "utf-8")
 
 
 def load_folder(folder: str | Path, *, base_model: str | Path | None = None, **settings: Any) -> tuple[Predictor, Run]:
@@ -116,6 +140,21 @@ def load_folder(folder: str | Path, *, base_model: str | Path | None = None, **s
     model.eval()
     model.head.temperature = temperature
     return Predictor(model=model, tokenizer=tokenizer, task=task, **limits, **settings), run
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a process left that was killed while it saved; no other may be at work in the folder."""
+    for left in folder.glob(f"{SAVING}*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def made_of_finished(folder: Path) -> dict[str, Any] | None:
+    """Return what the run was made of that came to its end in a folder; None if none did, or that cannot be read."""
+    try:
+        made_of = json.loads((folder / CONFIG_FILE).read_text("utf-8")).get(FINISHED)
+    except (OSError, *DAMAGED):
+        return None
+    return dict(made_of) if isinstance(made_of, dict) else None
 
 
 def _read_record(folder: Path) -> tuple[Any, Run, float, dict[str, Any], dict[str, Any] | None]:

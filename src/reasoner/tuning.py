@@ -31,7 +31,8 @@ from reasoner.preparation import (
 )
 from reasoner.registry import name_of
 from reasoner.reports.run import Run
-from reasoner.result import Result
+from reasoner.result import Result, load_result
+from reasoner.resuming import Resumption, made_of
 from reasoner.review import LabelRecord, LabelRecorder
 from reasoner.storage import save_folder
 from reasoner.tasks.base import Task
@@ -64,6 +65,7 @@ def train_on_examples(
     callbacks: Sequence[Callback] = (),
     sources: Mapping[str, str] | None = None,
     record: ReadingRecord | None = None,
+    resume: bool | None = None,
 ) -> Result:
     """Do what `fine_tune` does once the data was read: train, score before and after, save.
 
@@ -78,6 +80,7 @@ def train_on_examples(
         callbacks: as in `fine_tune`.
         sources: for the record, where each split came from.
         record: what reading met; with it, data and model are checked first; None: they are not.
+        resume: with a folder, as in `fine_tune`; None: no checkpoints are written either.
     """
     with collect():
         task_class, settings = task_class_and_settings(task)
@@ -103,9 +106,7 @@ def train_on_examples(
                     encoded=encoded,
                 )
             )
-        if folder is not None:
-            _ = predictor.model.base  # refuses now what could not be saved later
-        return _trained(predictor, encoded, run, config, folder, [_Epochs(method), *callbacks])
+        return _trained(predictor, encoded, run, config, folder, [_Epochs(method), *callbacks], resume)
 
 
 def _checked(subject: Subject) -> dict[str, Any]:
@@ -123,17 +124,41 @@ def _trained(
     config: TrainingConfig,
     folder: Path | None,
     callbacks: Sequence[Callback],
+    resume: bool | None,
 ) -> Result:
-    """Score, train, score again and compare, save."""
+    """Score, train, score again and compare, save; or go on with it, or load what came of it."""
+    if folder is not None:
+        _ = predictor.model.base  # refuses now what could not be saved later
     with collect() as notices:
+        resumption = _resumption(predictor, encoded, run, config, folder if resume is not None else None, callbacks)
+        if folder is not None and resumption is not None and not resumption.begin(bool(resume)):
+            return load_result(folder, use_cpu=config.use_cpu, batch_size=config.per_device_eval_batch_size)
         encoded = keep_states(predictor, encoded, config)
         before = _score_before(predictor, encoded, run) if config.evaluate_before else None
-        doubted = _train(predictor, encoded, run, config, folder, callbacks)
+        doubted = _train(predictor, encoded, run, config, folder, callbacks, resumption)
         predictor = _score(predictor, encoded, run, before)
         run.notices = list(notices)
         if folder is not None:
-            save_folder(folder, predictor, run)
+            save_folder(folder, predictor, run, finished=None if resumption is None else resumption.made_of)
+        if resumption is not None:
+            resumption.end()
         return Result(predictor, run, doubted)
+
+
+def _resumption(
+    predictor: Predictor,
+    encoded: Mapping[str, Encoded],
+    run: Run,
+    config: TrainingConfig,
+    folder: Path | None,
+    callbacks: Sequence[Callback],
+) -> Resumption | None:
+    """Return what checkpoints are read and written by; None: there are none, which is said if they were asked for."""
+    if folder is not None:
+        return Resumption(folder, made_of(predictor, encoded, run, config, callbacks), config)
+    if config.checkpoint_steps is not None:
+        say("checkpoint_steps: no checkpoints are written without output_dir, nor with several seeds.")
+    return None
 
 
 def _train(
@@ -143,6 +168,7 @@ def _train(
     config: TrainingConfig,
     folder: Path | None,
     callbacks: Sequence[Callback],
+    resumption: Resumption | None,
 ) -> LabelRecord:
     """Train, write what happened into `run`, and return what training said of each row's label."""
     metric = predictor.task.primary_metric
@@ -172,7 +198,7 @@ def _train(
         rate_factors=options.factors(predictor.model, config),
         embeddings=options.embeddings(predictor.model, config),
     )
-    history = trainer.train()
+    history = trainer.train() if resumption is None else resumption.train(trainer)
     run.history, run.best_step, run.stopped_early = history.rows, history.best_step, history.stopped_early
     run.metrics["train"] = _training_metrics(history, predictor, encoded["validation"], peak)
     return recorder.record()

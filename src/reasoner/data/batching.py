@@ -94,7 +94,11 @@ class Batches:
         return len(self.plan())
 
     def __iter__(self) -> Iterator[Batch]:
-        for indexes in self.plan():
+        return self.after(0)
+
+    def after(self, number: int) -> Iterator[Batch]:
+        """Yield the batches of this epoch but the first `number`, which are not made."""
+        for indexes in self.plan()[number:]:
             yield self.collate(indexes)
 
     def plan(self) -> list[list[int]]:

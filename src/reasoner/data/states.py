@@ -38,6 +38,11 @@ class States:
         else:
             self._values = torch.empty(size, dtype=dtype).view(-1, width)  # takes memory as it is written to
 
+    @property
+    def complete(self) -> bool:
+        """Whether the states of all features are known."""
+        return all(self._known)
+
     def of(self, index: int) -> Tensor:
         """Return the states of one feature, (its length, width)."""
         return self._values[self._starts[index] : self._starts[index + 1]]

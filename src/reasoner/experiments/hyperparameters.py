@@ -8,10 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from reasoner import fingerprints
 from reasoner.base_model import embedded_model
 from reasoner.checks.reading import ReadingRecord
 from reasoner.errors import ConfigError
-from reasoner.experiments import fingerprints
 from reasoner.experiments.search_space import Space, default_space, described, draw, make_space, with_values
 from reasoner.experiments.settings import write_settings
 from reasoner.experiments.study import ERROR, WITHDRAWN, open_study, optuna_quiet, run_trials

@@ -10,10 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from reasoner import fingerprints
 from reasoner.base_model import embedded_model
 from reasoner.checks.reading import ReadingRecord
 from reasoner.errors import ConfigError
-from reasoner.experiments import fingerprints
 from reasoner.experiments.old_skills import OldSkills, tuned_folder
 from reasoner.experiments.records import Records
 from reasoner.methods.base import Method

@@ -50,6 +50,21 @@ class Callback:
     def on_train_end(self, trainer: Trainer) -> None:
         """After the last step, when the model holds its best weights again. Called after an error as well."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what must not be lost when training is interrupted and goes on: JSON values and tensors.
+
+        Called after a step and its `on_step_end`, or after `on_epoch_end`.
+        """
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what `state_dict` gave, after `on_train_begin`, before the first step that is made again."""
+
+
+def overrides_on_batch(callback: Callback) -> bool:
+    """Return whether a callback does anything there, in its class or in itself."""
+    return getattr(callback.on_batch, "__func__", None) is not Callback.on_batch
+
 
 class Progress(Callback):
     """A `tqdm.auto` bar with time left, loss, score, speed and memory.
@@ -71,7 +86,12 @@ class Progress(Callback):
         from tqdm.auto import tqdm
 
         self.bar = tqdm(
-            total=trainer.total_steps, desc="training", unit="step", disable=self.disable, bar_format=BAR_FORMAT
+            desc="training",
+            total=trainer.total_steps,
+            initial=trainer.step,
+            unit="step",
+            disable=self.disable,
+            bar_format=BAR_FORMAT,
         )
         self.shown: dict[str, str] = {}
         self.said = False
@@ -128,16 +148,24 @@ class HistoryFile(Callback):
         self.path = path
 
     def on_train_begin(self, trainer: Trainer) -> None:
-        """Begin a new file; that of an earlier run is kept beside it."""
+        """Begin a new file, and keep that of an earlier run beside it; or go on with the rows of the checkpoint."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        if trainer.step:
+            beside = self.path.with_name(f".{self.path.name}")
+            beside.write_text("".join(map(_line, trainer.history.rows)), "utf-8")
+            beside.replace(self.path)
+            return
         if self.path.exists():
             self.path.replace(self.path.with_name(f"{self.path.stem}.previous{self.path.suffix}"))
         self.path.write_text("")
 
     def on_log(self, trainer: Trainer, row: dict[str, Any]) -> None:
-        """Add a line; a score that is no number is null, since JSON has no NaN."""
-        finite = {
-            name: None if isinstance(value, float) and not isfinite(value) else value for name, value in row.items()
-        }
+        """Add a line."""
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(finite) + "\n")
+            file.write(_line(row))
+
+
+def _line(row: dict[str, Any]) -> str:
+    """Return a row as JSON; a score that is no number is null, since JSON has no NaN."""
+    finite = {name: None if isinstance(value, float) and not isfinite(value) else value for name, value in row.items()}
+    return json.dumps(finite) + "\n"

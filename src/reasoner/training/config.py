@@ -116,6 +116,12 @@ class TrainingConfig:
     on_divergence: str = "stop"
     """What happens at the first loss or gradient that is not finite: "stop" with an error that names step, rows and
     parameter; or "halve": go back to the last good weights (kept every `logging_steps`) at half the learning rate."""
+    checkpoint_steps: int | None = None
+    """With `output_dir`: optimiser steps between checkpoints, from which `resume=True` goes on. None: one in ten
+    minutes, so that a run that is shorter writes none; Ctrl-C and SIGTERM write one all the same. They take about four
+    times the room of the weights that learn, and are removed when the run has ended well."""
+    keep_checkpoints: int = 1
+    """How many of the newest are kept, for when one is damaged."""
     frozen_cache_mb: int = 2048
     """With frozen lower layers (methods "head", "freeze"): megabytes of memory for what they give for each row, which
     is then computed once. If more is needed, a temporary file takes it (see below). 0: none in memory."""
@@ -177,9 +183,9 @@ def _none_or(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 _COUNTS = "num_train_epochs per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps"
-_LIMITS = "max_steps eval_steps patience tokens_per_batch"
+_LIMITS = "max_steps eval_steps patience tokens_per_batch checkpoint_steps"
 _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
-    (f"{_COUNTS} logging_steps", "an integer of at least 1", _whole(1)),
+    (f"{_COUNTS} logging_steps keep_checkpoints", "an integer of at least 1", _whole(1)),
     (f"{_LIMITS} max_length", "None or an integer of at least 1", _none_or(_whole(1))),
     (
         "weight_decay warmup_steps max_grad_norm min_delta r_drop adversarial_epsilon",

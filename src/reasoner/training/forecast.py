@@ -34,13 +34,13 @@ class Forecast:
     def __init__(self, *, peak: float | None = None, evaluation_tokens: int = 0) -> None:
         self.peak, self.evaluation_tokens = peak, evaluation_tokens
         self._steps: deque[float] = deque(maxlen=RECENT)
-        self._read = 0.0
+        self._read, self._first = 0.0, 1
         self._operations = 0
 
     def begin(self, trainer: Trainer) -> None:
         """Start a training."""
         self._steps.clear()
-        self._read = 0.0
+        self._read, self._first = trainer.history.seconds, trainer.step + 1
         self._operations = training_operations(trainer.model) if self.peak else 0
         if trainer.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(trainer.device)
@@ -48,7 +48,7 @@ class Forecast:
     def note_step(self, trainer: Trainer) -> None:
         """Time a step."""
         seconds, self._read = trainer.history.seconds - self._read, trainer.history.seconds
-        if trainer.step > 1:
+        if trainer.step > self._first:
             self._steps.append(seconds)
 
     @property

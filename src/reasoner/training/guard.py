@@ -44,15 +44,30 @@ class LossWatch:
         self.output_dir = output_dir
         self.describe = describe or (lambda batch: [f"feature {index}" for index in batch.feature_index])
         self._first: tuple[Any, float] | None = None  # the first batch that was in order, and its mean loss then
+        self._first_at = (0, 0)  # its epoch, and how many batches of that came before
         self._good: tuple[int, list[Tensor]] | None = None
 
     def passed(self, trainer: Trainer, group: Sequence[Any], totals: list[float], counts: list[float]) -> None:
         """Take note of a step whose loss and gradient are finite, before it moves the weights."""
         if self._first is None:
             self._first = (group[0], totals[0] / max(counts[0], 1e-12))
+            self._first_at = (trainer.epoch, trainer.position * trainer.config.gradient_accumulation_steps)
         due = self._good is None or trainer.step % trainer.config.logging_steps == 0
         if due and trainer.config.on_divergence == "halve":
             self._good = (trainer.step, trainer.snapshot())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what it knows, as JSON values and tensors; of the first batch where it was."""
+        first = None if self._first is None else {"at": self._first_at, "loss": self._first[1]}
+        return {"first": first, "good": self._good}
+
+    def load_state_dict(self, state: dict[str, Any], trainer: Trainer) -> None:
+        """Take back what `state_dict` gave; the first batch is made again."""
+        self._good = None if state["good"] is None else tuple(state["good"])
+        if state["first"] is not None:
+            epoch, number = self._first_at = tuple(state["first"]["at"])
+            trainer.batches.epoch = epoch
+            self._first = (next(trainer.batches_after(number)), state["first"]["loss"])
 
     def failed(
         self, trainer: Trainer, group: Sequence[Any], totals: list[float], counts: list[float], norm: float

@@ -72,7 +72,7 @@ class MicroBatches:
         """Return the losses, or None if the memory was too small. The error goes, and with it what its frames hold."""
         self._begun = 0
         try:
-            return [_sum([self._run(part, backward) for part in self._parts_of(batch)]) for batch in group]
+            return [_sum([self._run(part, backward) for part in self.parts_of(batch)]) for batch in group]
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -82,7 +82,8 @@ class MicroBatches:
         self._running, self._begun = part, self._begun + len(getattr(part, "feature_index", " "))
         return backward(part)
 
-    def _parts_of(self, batch: Any) -> Iterator[Any]:
+    def parts_of(self, batch: Any) -> Iterator[Any]:
+        """Yield the parts in which a batch is run."""
         pieces = parts_for_cache(batch, keep_together=self.keep_together) if self.for_cache else [batch]
         for piece in pieces:
             yield from self._parts(piece)

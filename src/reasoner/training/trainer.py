@@ -17,7 +17,8 @@ from reasoner.errors import ConfigError
 from reasoner.losses import LossSum, sum_of
 from reasoner.notices import say
 from reasoner.training.averaging import BestCheckpoints, Checkpoint, MovingAverage, put
-from reasoner.training.callbacks import Callback
+from reasoner.training.callbacks import Callback, overrides_on_batch
+from reasoner.training.checkpoint_files import State
 from reasoner.training.config import TrainingConfig
 from reasoner.training.early_stopping import EarlyStopping
 from reasoner.training.engine import autocast, choose_device, seed_everything, tensor_float_32
@@ -29,6 +30,7 @@ from reasoner.training.objective import Objective
 from reasoner.training.optimizer import make_optimizer, make_schedule
 from reasoner.training.parts import pays_to_cut
 from reasoner.training.prefetch import made_ahead, pinned
+from reasoner.training.state import put_back, put_back_rest, state_of
 
 
 class EpochBatches(Protocol):
@@ -36,7 +38,7 @@ class EpochBatches(Protocol):
 
     The length is that of the epoch that `epoch` says; it may differ from epoch to epoch. Batches say how many `tokens`
     they hold, and may say how many `positions`, those of padding among them. The loss watch can name rows where batches
-    have the fields of `data.features.Batch`.
+    have the fields of `data.features.Batch`. With `after(number)` a training that goes on skips batches unmade.
     """
 
     epoch: int
@@ -80,7 +82,7 @@ class Trainer:
         rate = _checked_rate(batches, config, evaluate, stopping)
         self.model, self.batches, self.config = model, batches, config
         self.evaluate, self.stopping, self.callbacks = evaluate, stopping, callbacks
-        self._on_batch = [callback.on_batch for callback in callbacks if _overrides_on_batch(callback)]
+        self._on_batch = [callback.on_batch for callback in callbacks if overrides_on_batch(callback)]
         self.watch = watch or LossWatch()
         self.device = choose_device(config.use_cpu)
         self.model.to(self.device)
@@ -98,22 +100,31 @@ class Trainer:
         self._average = None if config.ema_decay is None else MovingAverage(self.weights, config.ema_decay)
         self._checkpoints = _checkpoints(config, stopping)
         self.history = History()
-        self.step, self.epoch = 0, 0
+        self.step, self.epoch, self.position = 0, 0, 0  # the last: steps of this epoch that were made
         self._losses: list[tuple[float, float]] = []  # total and count of each step since the last row of the history
         self._counted: Tensor | float = 0.0  # labels in all steps that were made, and how many these are
         self._steps_counted = 0
         self._best: list[Tensor] | None = None
         self._learning_rate, self._evaluated_at = 0.0, -1
 
-    def train(self) -> History:
+    def train(self, state: State | None = None) -> History:
         """Train to the end, or until patience runs out, and leave the best weights in the model.
+
+        Args:
+            state: what `state_dict` gave of an equal trainer, which this one goes on from as if it were that one.
 
         Raises:
             DivergedError: if a loss or gradient is not finite; see `LossWatch`.
+            CheckpointError: if the state is that of another training.
         """
         seed_everything(self.config.seed)
+        if state is not None:
+            put_back(self, state)
         self._call("on_train_begin")
         try:
+            if state is not None:
+                put_back_rest(self, state)
+                state = None  # it is as large as several models
             with tensor_float_32(self.device):
                 self.fit()
                 self.try_mean()
@@ -123,9 +134,13 @@ class Trainer:
             self._call("on_train_end")
         return self.history
 
+    def state_dict(self) -> State:
+        """Return all that the rest of the training depends on, as JSON values and tensors; after a step or an epoch."""
+        return state_of(self)
+
     def fit(self) -> None:
         """Run epochs until the steps are done or patience runs out."""
-        while not self.done:
+        while not self.done or self.position:  # going on after the last step, there may be an evaluation left to do
             self.train_epoch()
             if self.config.eval_steps is None or self.step >= self.total_steps:
                 self.evaluate_now()
@@ -138,28 +153,42 @@ class Trainer:
         return self.step >= self.total_steps or self.history.stopped_early
 
     def train_epoch(self) -> None:
-        """Run the steps of one epoch."""
+        """Run the steps of one epoch, or those that are left of it."""
         self.model.train()
-        self.steps_per_epoch, before = self._steps_of_epoch(self.epoch), self.step
+        self.steps_per_epoch, before = self._steps_of_epoch(self.epoch), self.step - self.position
         with closing(self.prepared_batches()) as batches:
+            if self.position:
+                self._look()
             while not self.done and (group := list(islice(batches, self.config.gradient_accumulation_steps))):
                 started = time.perf_counter()
                 self.train_step(group)
                 self.history.seconds += time.perf_counter() - started
                 self.history.tokens += sum(batch.tokens for batch in group)
                 self.history.positions += sum(getattr(batch, "positions", 0) for batch in group)
-                self.history.epochs = self.epoch + (self.step - before) / self.steps_per_epoch
+                self.position = self.step - before
+                self.history.epochs = self.epoch + self.position / self.steps_per_epoch
                 self._call("on_step_end")
-                if self.step % self.config.logging_steps == 0 or self.step == self.total_steps:
-                    self.log_training()
-                if self.config.eval_steps and self.step % self.config.eval_steps == 0:
-                    self.evaluate_now()
+                self._look()
+        self.position = 0
+
+    def _look(self) -> None:
+        """Log and evaluate if it is time; twice after one step does nothing more."""
+        if self.step % self.config.logging_steps == 0 or self.step == self.total_steps:
+            self.log_training()
+        if self.config.eval_steps and self.step % self.config.eval_steps == 0:
+            self.evaluate_now()
 
     def prepared_batches(self) -> Generator[Any]:
-        """Yield the batches of the epoch; for a CUDA device they are made ahead by a thread, in pinned memory."""
+        """Yield the batches left of the epoch; for a CUDA device they are made ahead by a thread, in pinned memory."""
+        batches = self.batches_after(self.position * self.config.gradient_accumulation_steps)
         if self.device.type == "cuda":
-            return made_ahead(map(pinned, self.batches))
-        return (batch for batch in self.batches)
+            return made_ahead(map(pinned, batches))
+        return (batch for batch in batches)
+
+    def batches_after(self, number: int) -> Iterator[Any]:
+        """Return the batches of the epoch but the first `number`, which are not made if the batches have `after`."""
+        after = getattr(self.batches, "after", None)
+        return islice(self.batches, number, None) if after is None else after(number)
 
     def _steps_of_epoch(self, epoch: int) -> int:
         """Return how many steps an epoch takes, and set the batches to it: not each has as many batches."""
@@ -366,8 +395,3 @@ def _lean_step(device: torch.device, config: TrainingConfig) -> AbstractContextM
     if device.type != "cpu" or config.torch_compile:  # what it replaces cannot be compiled
         return nullcontext()
     return LeanStep(fast_dropout=config.fast_dropout)
-
-
-def _overrides_on_batch(callback: Callback) -> bool:
-    """Return whether a callback does anything there, in its class or in itself."""
-    return getattr(callback.on_batch, "__func__", None) is not Callback.on_batch

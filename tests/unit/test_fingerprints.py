@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from reasoner.experiments import fingerprints
+from reasoner import fingerprints
 from reasoner.methods.freeze import Freeze
 from reasoner.tasks.classification import Classification, ClassificationExample
 from reasoner.training.config import TrainingConfig

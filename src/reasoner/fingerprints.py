@@ -15,7 +15,7 @@ from reasoner.methods.base import Method
 from reasoner.tasks.base import Task
 from reasoner.training.config import TrainingConfig
 
-WITHOUT_EFFECT = ("disable_tqdm", "feature_cache")
+WITHOUT_EFFECT = ("disable_tqdm", "feature_cache", "checkpoint_steps", "keep_checkpoints")
 """Settings that change no result."""
 _FILES_OF_A_MODEL = (".safetensors", ".bin", ".json", ".txt", ".model")
 

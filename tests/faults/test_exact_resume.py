@@ -1,0 +1,56 @@
+"""Does a run that was broken off and goes on end with the weights and the history of one that never was?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from runs import Break, Broken, assert_same_run, history_of, rows_on_disk, tune
+
+from reasoner import LoRA
+
+CASES = {
+    "full": {},
+    "lora": {"method": LoRA(rank=4)},
+    "bitfit": {"method": "bitfit"},
+    "kept states": {"method": "head"},
+    "kept lower states": {"method": "top-k", "balanced_sampling": True},
+    "gradual": {"method": "gradual"},
+    "adapter": {"method": "adapter"},
+    "sgd, no dropout": {"optim": "sgd", "dropout": 0.0},
+    "early stopping": {"patience": 6, "eval_steps": 2, "num_train_epochs": 8},
+    "moving average": {"ema_decay": 0.9},
+    "mean of the best": {"average_checkpoints": 2, "eval_steps": 4},
+    "accumulation": {"gradient_accumulation_steps": 3, "checkpoint_steps": 1, "num_train_epochs": 8},
+    "evaluations in mid-epoch": {"eval_steps": 3, "checkpoint_steps": 3, "logging_steps": 3},
+    "batches by tokens": {"tokens_per_batch": 96, "max_length": 48, "checkpoint_steps": 3},
+    "steps": {"max_steps": 13, "lr_scheduler_type": "cosine"},
+    "r-drop": {"r_drop": 1.0, "checkpoint_steps": 4},
+    "pytorch's dropout": {"fast_dropout": False},
+}
+BREAKS = [("step", 1), ("step", 8), ("log", 4), ("evaluate", 1), ("best", 1), ("epoch", 1), ("step", 6), ("epoch", 1)]
+"""In each of these ways in turn, counted from where the run goes on."""
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_run_that_was_broken_off_ends_as_if_it_never_was(case, tiny_bert, rows_of, tmp_path: Path):
+    rows = rows_of("Classification")
+    whole = tune(tiny_bert, rows, tmp_path / "whole", callbacks=[Break()], **CASES[case])
+    broken, result = 0, None
+    for stage, number in [*BREAKS, ("", 0)]:
+        try:
+            result = tune(
+                tiny_bert, rows, tmp_path / "broken", callbacks=[Break(stage, number)], resume=True, **CASES[case]
+            )
+            break
+        except Broken:
+            broken += 1
+    assert result is not None and broken >= 2
+    assert whole.run.stopped_early == (case == "early stopping")
+    assert_same_run(result, whole)
+    assert history_of(rows_on_disk(tmp_path / "broken")) == history_of(rows_on_disk(tmp_path / "whole"))
+    assert not (tmp_path / "broken" / "checkpoints").exists()
+    ours, theirs = result.label_record, whole.label_record
+    for name in ("gold", "probability", "other", "other_probability"):
+        np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
