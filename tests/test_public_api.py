@@ -131,7 +131,7 @@ def test_the_frozen_file_says_what_matters():
         "    task: str | Task[Any, Any]",
         "    learning_rate: float | None = None",
         "abstract reasoner.TaskHead.loss(self, outputs: Outputs, batch: Batch) -> LossSum",
-        "reasoner.Trainer.train(self) -> History",
+        "reasoner.Trainer.train(self, state: dict[str, Any] | None = None) -> History",
         "reasoner.TaskHead.auto_class: ClassVar[str | None]",
         "reasoner.synthetic.ner_pack(...) -> Pack",
     ):

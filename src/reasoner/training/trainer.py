@@ -18,7 +18,6 @@ from reasoner.losses import LossSum, sum_of
 from reasoner.notices import say
 from reasoner.training.averaging import BestCheckpoints, Checkpoint, MovingAverage, put
 from reasoner.training.callbacks import Callback, overrides_on_batch
-from reasoner.training.checkpoint_files import State
 from reasoner.training.config import TrainingConfig
 from reasoner.training.early_stopping import EarlyStopping
 from reasoner.training.engine import autocast, choose_device, seed_everything, tensor_float_32
@@ -107,7 +106,7 @@ class Trainer:
         self._best: list[Tensor] | None = None
         self._learning_rate, self._evaluated_at = 0.0, -1
 
-    def train(self, state: State | None = None) -> History:
+    def train(self, state: dict[str, Any] | None = None) -> History:
         """Train to the end, or until patience runs out, and leave the best weights in the model.
 
         Args:
@@ -134,7 +133,7 @@ class Trainer:
             self._call("on_train_end")
         return self.history
 
-    def state_dict(self) -> State:
+    def state_dict(self) -> dict[str, Any]:
         """Return all that the rest of the training depends on, as JSON values and tensors; after a step or an epoch."""
         return state_of(self)
 
