@@ -112,7 +112,6 @@ def made_of(
     return {
         "task": {"name": run.task, **predictor.task.settings()},
         "method": run.method,
-        "model": fingerprints.of_model(predictor.model),  # before training: the weights that the seed made among them
         "tokenizer": fingerprints.of_tokenizer(predictor.tokenizer),
         "data": {split: fingerprints.of_examples({split: part.examples}) for split, part in encoded.items()},
         "rows": dict(run.rows),
@@ -122,6 +121,7 @@ def made_of(
             "stride": predictor.stride,
         },
         "callbacks": [f"{type(callback).__module__}.{type(callback).__qualname__}" for callback in callbacks],
+        "model": fingerprints.of_model(predictor.model),  # before training: the weights that the seed made among them
         MACHINE: {
             **run.versions,
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
@@ -137,7 +137,7 @@ def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
             yield from _differences(before.get(name), now.get(name), f"{path}.{name}" if path else name)
     elif _plain(before) != _plain(now):
         if path.partition(".")[0] in ("model", "tokenizer", "data"):
-            yield f"{path} is another"
+            yield f"{path} is another" + " (in its weights before training)" * (path == "model")
         else:
             yield f"{path} was {before!r:.80} and is {now!r:.80}"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import Break, Broken, assert_same_run, history_of, rows_on_disk, tune
+from fault_runs import Break, Broken, assert_same_run, history_of, rows_on_disk, tune
 
 from reasoner import LoRA
 

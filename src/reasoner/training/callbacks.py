@@ -8,7 +8,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasoner.notices import tell
+from reasoner.notices import say, tell
 from reasoner.training.forecast import Forecast, evaluations_left, peak_memory_mib
 
 if TYPE_CHECKING:
@@ -145,24 +145,32 @@ class HistoryFile(Callback):
     """Writes each row of the history as a line of JSON, at once."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self._behind = path, False
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Begin a new file, and keep that of an earlier run beside it; or go on with the rows of the checkpoint."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        if trainer.step:
-            beside = self.path.with_name(f".{self.path.name}")
-            beside.write_text("".join(map(_line, trainer.history.rows)), "utf-8")
-            beside.replace(self.path)
-            return
-        if self.path.exists():
+        if not trainer.step and self.path.exists():
             self.path.replace(self.path.with_name(f"{self.path.stem}.previous{self.path.suffix}"))
-        self.path.write_text("")
+        self._write_anew(trainer)
 
     def on_log(self, trainer: Trainer, row: dict[str, Any]) -> None:
-        """Add a line."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(_line(row))
+        """Add a line; on a full disk say so, and write all of them with the next."""
+        try:
+            if self._behind:
+                self._write_anew(trainer)
+            else:
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.write(_line(row))
+        except OSError as error:
+            self._behind = True
+            say(f"{self.path.name} could not be written ({error}). Training goes on.")
+
+    def _write_anew(self, trainer: Trainer) -> None:
+        beside = self.path.with_name(f".{self.path.name}")
+        beside.write_text("".join(map(_line, trainer.history.rows)), "utf-8")
+        beside.replace(self.path)
+        self._behind = False
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -77,8 +77,10 @@ def fault(folder: Path) -> str:
                 return f"the content of {name} has changed"
     except FileNotFoundError as error:
         return f"{Path(str(error.filename)).name} is missing"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        return f"it cannot be read ({type(error).__name__}: {error})"
+    except OSError as error:
+        return f"it cannot be read ({error})"
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return f"{MANIFEST} is damaged ({type(error).__name__}: {error})"
     return ""
 
 
@@ -101,8 +103,9 @@ def read(folder: Path) -> State:
 
 
 def remove(folder: Path) -> None:
-    """Remove a checkpoint; one whose removal was broken off has no longer the name of one."""
+    """Remove a folder; one whose removal was broken off has no longer the name of one that is whole."""
     going = folder.with_name(f"{UNFINISHED}{folder.name}")
+    shutil.rmtree(going, ignore_errors=True)
     folder.rename(going)
     shutil.rmtree(going, ignore_errors=True)
 

@@ -50,10 +50,7 @@ class Checkpoints:
         Raises:
             CheckpointError: if there are some, and none is whole.
         """
-        left = sorted(self.folder.glob(f"{UNFINISHED}step-*"))
-        for path in left:
-            say(f"The checkpoint {path.name.lstrip(UNFINISHED)} was not finished, and is passed over.")
-            shutil.rmtree(path, ignore_errors=True)
+        self._remove_unfinished()
         damaged = []
         for path in self.all():
             if reason := fault(path):
@@ -86,6 +83,7 @@ class Checkpoints:
 
     def set_aside(self) -> None:
         """Give the folder another name if there are checkpoints in it, and say so: a new run begins."""
+        self._remove_unfinished()
         if found := self.all():
             aside = self.folder.with_name(f"{self.folder.name}.previous")
             shutil.rmtree(aside, ignore_errors=True)
@@ -95,7 +93,18 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove all checkpoints: the run has ended well."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        try:
+            if self.folder.is_dir():
+                remove(self.folder)
+        except OSError as error:
+            say(f"The checkpoints in '{self.folder}' are needed no longer, but could not be removed: {error}.")
+
+    def _remove_unfinished(self) -> None:
+        """Remove what a killed process was writing or removing."""
+        for path in sorted(self.folder.glob(f"{UNFINISHED}step-*")):
+            say(f"{path.name[1:]} was being written or removed when its process ended: it is no checkpoint.")
+            shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(self.folder.with_name(f"{UNFINISHED}{self.folder.name}"), ignore_errors=True)
 
 
 class CheckpointWriter(Callback):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import multiprocessing
+import os
+import time
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +69,71 @@ def tune(model: Path, rows: list[dict[str, Any]], folder: Path | None, **argumen
     return reasoner.fine_tune(
         model, data, output_dir=folder, **{"task": "classification", "check": False, **SETTINGS, **arguments}
     )
+
+
+class Slow(Callback):
+    """Makes each step take so many seconds."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+
+    def on_step_end(self, trainer: Any) -> None:
+        time.sleep(self.seconds)
+
+
+class FullDisk(Callback):
+    """Fills the disk when a step comes; the file is in the way until someone removes it."""
+
+    def __init__(self, file: Path | None = None, step: int = 0) -> None:
+        self.file, self.step = file, step
+
+    def on_step_end(self, trainer: Any) -> None:
+        if self.file is not None and trainer.step == self.step:
+            fill(self.file)
+
+
+def fill(path: Path) -> None:
+    """Write zeros until the disk is full."""
+    with path.open("wb", buffering=0) as file:
+        for size in (65536, 4096, 1):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError as error:
+                assert error.errno == errno.ENOSPC
+
+
+def started(model: Path, rows: list[dict[str, Any]], folder: Path, **arguments: Any) -> ForkServerProcess:
+    """Start a run in a process of its own, forked off from one that has everything imported."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["reasoner.api", "transformers.models.bert.modeling_bert", "datasets", "peft"])
+    process = context.Process(target=_run, args=(model, rows, folder), kwargs=arguments)
+    process.start()
+    return process
+
+
+def _run(model: Path, rows: list[dict[str, Any]], folder: Path, **arguments: Any) -> None:
+    log = os.open(folder.with_suffix(".log"), os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    torch.set_num_threads(1)
+    tune(model, rows, folder, resume=True, **arguments)
+
+
+def said_in(folder: Path) -> str:
+    """Return what the runs in a folder have written to their terminal."""
+    return folder.with_suffix(".log").read_text("utf-8")
+
+
+def outcome(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any]]:
+    """Return what a run that has ended left: the bytes of its weights, its history, and how it ended."""
+    record = json.loads((folder / "reasoner_config.json").read_text("utf-8"))
+    run = record["run"]
+    weights = {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}
+    assert weights and "finished" in record and not (folder / "checkpoints").exists()
+    ended = {name: run[name] for name in ("best_step", "stopped_early")}
+    ended |= {name: run["metrics"]["train"][name] for name in ("loss", "steps", "epochs", "positions", "evaluations")}
+    return weights, history_of(run["history"]), ended
 
 
 def history_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
