@@ -33,6 +33,23 @@ BREAKS = [("step", 1), ("step", 8), ("log", 4), ("evaluate", 1), ("best", 1), ("
 """In each of these ways in turn, counted from where the run goes on."""
 
 
+TASKS = {"NER": "ner", "NLI": "nli", "QuestionAnswering": "qa", "MultipleChoice": "multiple_choice"}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_each_task(name, tiny_bert, rows_of, tmp_path: Path):
+    settings = {"task": TASKS[name], "max_length": 32, "num_train_epochs": 2, "checkpoint_steps": 3}
+    whole = tune(tiny_bert, rows_of(name), tmp_path / "whole", callbacks=[Break()], **settings)
+    with pytest.raises(Broken):
+        tune(tiny_bert, rows_of(name), tmp_path / "broken", callbacks=[Break("step", 8)], **settings)
+    result = tune(tiny_bert, rows_of(name), tmp_path / "broken", callbacks=[Break()], resume=True, **settings)
+    assert any("goes on after step 6" in notice for notice in result.run.notices)
+    assert_same_run(result, whole)
+    assert (
+        result.metrics["validation"][result.run.primary_metric] == whole.metrics["validation"][whole.run.primary_metric]
+    )
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_that_was_broken_off_ends_as_if_it_never_was(case, tiny_bert, rows_of, tmp_path: Path):
     rows = rows_of("Classification")

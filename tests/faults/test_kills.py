@@ -25,6 +25,8 @@ CASES = {
     "early stopping": (10, {"patience": 6, "eval_steps": 2, "num_train_epochs": 8}),
 }
 """How often each is killed, and its settings."""
+SEED = 0
+"""Of the moments."""
 WHILE_WRITING = 3
 """Every third kill waits until a checkpoint is being written."""
 
@@ -56,7 +58,7 @@ def test_killed_at_random_moments(case, tiny_bert, rows_of, tmp_path: Path, pyte
     whole = outcome(tmp_path / "whole")
     assert whole[2]["stopped_early"] == (case == "early stopping")
 
-    chance, kills, writing, runs = random.Random(0), 0, 0, 0
+    chance, kills, writing, runs = random.Random(SEED), 0, 0, 0
     while kills < number:
         folder = tmp_path / f"run-{runs}"
         runs += 1

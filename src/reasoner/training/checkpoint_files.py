@@ -163,6 +163,6 @@ def _without_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
 def _with_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, dict):
         if value.keys() == {TENSOR}:
-            return tensors[value[TENSOR]]
+            return tensors[value[TENSOR]].clone()  # the file may be removed, and memory be mapped to it
         return {key: _with_tensors(item, tensors) for key, item in value.items()}
     return [_with_tensors(item, tensors) for item in value] if isinstance(value, list) else value

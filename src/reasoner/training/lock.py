@@ -114,10 +114,13 @@ def _reason_to_wait(path: Path, owner: dict[str, Any]) -> str:
     """Return what is to be done about a lock whose owner may be alive; nothing if it is gone."""
     if owner["host"] != socket.gethostname():
         return f"From here it cannot be seen whether it still is: if not, delete '{path}'."
-    own = owner["pid"] == os.getpid()
-    if (path not in _held) if own else _is_gone(owner["pid"], owner.get("process_started")):
-        return ""
-    return "Wait until it has ended, or give another output_dir."
+    if owner["pid"] == os.getpid():
+        gone = path not in _held
+    elif os.name == "posix":
+        gone = _is_gone(owner["pid"], owner.get("process_started"))
+    else:  # on Windows what asks for a process would end it
+        return f"If that process has ended, delete '{path}'; or give another output_dir."
+    return "" if gone else "Wait until it has ended, or give another output_dir."
 
 
 def _is_gone(pid: int, started: str | None) -> bool:
