@@ -13,7 +13,7 @@ from reasoner import fingerprints
 from reasoner.errors import ConfigError
 from reasoner.evaluation import Encoded
 from reasoner.inference import Predictor
-from reasoner.notices import say
+from reasoner.notices import say, tell
 from reasoner.reports.run import Run
 from reasoner.storage import made_of_finished
 from reasoner.training.callbacks import Callback
@@ -83,7 +83,16 @@ class Resumption:
             writer = CheckpointWriter(self.checkpoints, steps=self.steps, made_of=self.made_of, interrupts=interrupts)
             trainer.callbacks = [*trainer.callbacks, writer]
             state, self._state = [self._state], None  # in a list, so that the trainer alone holds it, and lets it go
-            return trainer.train(state.pop())
+            history = trainer.train(state.pop())
+        if interrupts.asked is not None:  # after the last step
+            self._stop(interrupts)
+        return history
+
+    def _stop(self, interrupts: Interrupts) -> None:
+        """End after training, if what it gave is in a checkpoint; else it is better to score and save the model."""
+        if self.checkpoints.all():
+            raise interrupts.end("Training is over, and saved. resume=True scores the model, and saves it.")
+        tell("Training was over when the signal came; the model is scored and saved. Once more ends it at once.")
 
     def end(self) -> None:
         """Remove the checkpoints: the model was saved."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from fault_runs import Break, Broken, assert_same_run, history_of, rows_on_disk, tune
 
-from reasoner import LoRA
+from reasoner import Callback, LoRA
 
 CASES = {
     "full": {},
@@ -48,6 +50,33 @@ def test_each_task(name, tiny_bert, rows_of, tmp_path: Path):
     assert (
         result.metrics["validation"][result.run.primary_metric] == whole.metrics["validation"][whole.run.primary_metric]
     )
+
+
+class SignalAtTheEnd(Callback):
+    """Sends a signal when all steps are made, and the mean of the best weights is scored."""
+
+    def __init__(self, on: bool = False) -> None:
+        self.on = on
+
+    def on_log(self, trainer: Any, row: dict[str, Any]) -> None:
+        if self.on and row["split"] == "average":
+            signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("checkpoint_steps", [4, None])
+def test_a_signal_after_the_last_step(checkpoint_steps, tiny_bert, rows_of, tmp_path: Path):
+    rows = rows_of("Classification")
+    settings = {"average_checkpoints": 2, "eval_steps": 4, "checkpoint_steps": checkpoint_steps}
+    whole = tune(tiny_bert, rows, tmp_path / "whole", callbacks=[SignalAtTheEnd()], **settings)
+    if checkpoint_steps is None:  # nothing is saved yet: the run is brought to its end
+        result = tune(tiny_bert, rows, tmp_path / "run", callbacks=[SignalAtTheEnd(True)], **settings)
+    else:
+        with pytest.raises(SystemExit) as ended:
+            tune(tiny_bert, rows, tmp_path / "run", callbacks=[SignalAtTheEnd(True)], **settings)
+        assert ended.value.code == 143
+        assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-000015"]
+        result = tune(tiny_bert, rows, tmp_path / "run", callbacks=[SignalAtTheEnd()], resume=True, **settings)
+    assert_same_run(result, whole)
 
 
 @pytest.mark.parametrize("case", CASES)

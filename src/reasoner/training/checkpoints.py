@@ -6,6 +6,7 @@ import re
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,8 @@ class Checkpoints:
         if not folder.exists():
             write(folder, state)
         for old in self.all()[self.keep :]:
-            remove(old)
+            with suppress(OSError):  # it is tried again with the next one
+                remove(old)
 
     def set_aside(self) -> None:
         """Give the folder another name if there are checkpoints in it, and say so: a new run begins."""
