@@ -19,8 +19,8 @@ from reasoner.frozen_parts import backbone_is_frozen, frozen_part
 from reasoner.heads.base import Outputs, TaskHead
 from reasoner.losses import LossSum
 from reasoner.methods.adapter import read_bottlenecks
-from reasoner.networks import add_token_types, copied, loaded, quietly, read_base, read_whole
-from reasoner.notices import say
+from reasoner.networks import add_token_types, copied, loaded, read_base, read_whole
+from reasoner.notices import quietly, say
 from reasoner.packing import packed, pooler_of, reason_to_pad, worth_packing
 from reasoner.tasks.base import Task
 

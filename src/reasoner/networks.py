@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -101,22 +99,6 @@ def share_weights(network: Any, other: Any) -> int:
 def _plain_name(name: str) -> str:
     """Return the name that a weight had before peft put a layer around its own."""
     return name.replace(".base_layer.", ".")
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Silence transformers' reports and bars on loading and saving: what matters is said by this library."""
-    from transformers.utils import logging
-
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
 
 
 def token_type_embeddings(network: Any) -> nn.Embedding:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from reasoner.base_model import embedded_model
+from reasoner.base_model import model_source
 from reasoner.data.batching import Batches, padding_of
 from reasoner.data.features import Feature
 from reasoner.data.texts import read_texts
@@ -21,8 +21,7 @@ from reasoner.errors import ConfigError
 from reasoner.language_model import LanguageModel, TokenBatches
 from reasoner.losses import sum_of
 from reasoner.model import LONGEST_DEFAULT, length_limit, read_config
-from reasoner.networks import quietly
-from reasoner.notices import collect, say
+from reasoner.notices import collect, quietly, say
 from reasoner.origins import PRETRAINING_FILE
 from reasoner.preparation import load_tokenizer, name_of_model, versions
 from reasoner.training.callbacks import Callback, Progress
@@ -96,7 +95,7 @@ def pretrain(
     """
     with collect() as notices:
         settings = _settings(TrainingConfig.from_overrides(config, overrides))
-        source = embedded_model() if model is None else model
+        source = model_source(model)
         seed_everything(settings.seed)
         tokenizer = load_tokenizer(source)
         train, held_out = _split(read_texts(texts, column), settings)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoner.added import BOTTLENECK_FILE, PEFT_CONFIG, PEFT_WEIGHTS
-from reasoner.base_model import name_of_base
+from reasoner.base_model import model_source, name_of_base
 from reasoner.errors import CheckpointError, ConfigError
 from reasoner.inference import Predictor
 from reasoner.model import HEAD_FILE, TaskModel
@@ -100,7 +100,7 @@ def load_folder(folder: str | Path, *, base_model: str | Path | None = None, **s
     if base_model is not None:
         if base is None:
             raise ConfigError(f"'{folder}' holds all weights of its model. Leave base_model out.")
-        base = {**base, "name": name_of_base(base_model)}
+        base = {**base, "name": name_of_base(model_source(base_model))}
     try:
         model = TaskModel.load(folder, task, base=base)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)

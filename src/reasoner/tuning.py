@@ -10,7 +10,7 @@ import torch
 
 from reasoner import options
 from reasoner.added import UNUSED_COPIES
-from reasoner.base_model import embedded_model
+from reasoner.base_model import model_source
 from reasoner.calibration import calibrate, reliability
 from reasoner.checks.reading import ReadingRecord
 from reasoner.checks.run import run_checks
@@ -81,7 +81,7 @@ def train_on_examples(
     """
     with collect():
         task_class, settings = task_class_and_settings(task)
-        source = embedded_model() if model is None else model
+        source = model_source(model)
         say_origin(source)
         learned = task_class.from_examples(examples, **settings)
         options.check_options(learned, config)

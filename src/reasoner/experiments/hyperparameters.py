@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from reasoner.base_model import embedded_model
+from reasoner.base_model import model_source
 from reasoner.checks.reading import ReadingRecord
 from reasoner.errors import ConfigError
 from reasoner.experiments import fingerprints
@@ -265,7 +265,7 @@ def _check(n_trials: int, space: Mapping[str, Any] | None, overrides: Mapping[st
 
 
 def _width(model: Any) -> int:
-    return int(read_config(embedded_model() if model is None else model).hidden_size)
+    return int(read_config(model_source(model)).hidden_size)
 
 
 def _made(output_dir: str | Path | None) -> Path | None:
@@ -282,7 +282,7 @@ def _made(output_dir: str | Path | None) -> Path | None:
 def _made_of(given: _Given) -> dict[str, Any]:
     """Return what must be the same for a study to go on."""
     return {
-        "model": fingerprints.of_model(embedded_model() if given.model is None else given.model),
+        "model": fingerprints.of_model(model_source(given.model)),
         "data": fingerprints.of_examples(given.examples),
         "task": fingerprints.of_task(given.learned),
         "method": fingerprints.of_method(given.method),

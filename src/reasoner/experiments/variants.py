@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reasoner.base_model import embedded_model
+from reasoner.base_model import model_source
 from reasoner.checks.reading import ReadingRecord
 from reasoner.errors import ConfigError
 from reasoner.experiments import fingerprints
@@ -270,7 +270,7 @@ def _keys(plan: Sequence[Variant], shared: _Shared) -> list[str]:
     models: dict[int, str] = {}
     keys = []
     for variant in plan:
-        source = embedded_model() if variant.model is None else variant.model
+        source = model_source(variant.model)
         if id(variant.model) not in models:
             models[id(variant.model)] = fingerprints.of_model(source)
         parts = {
