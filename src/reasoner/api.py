@@ -86,10 +86,11 @@ def fine_tune(
     with collect():
         configs = configs_of_seeds(TrainingConfig.from_overrides(config, overrides), seeds, overrides)
         method = as_method(method)
-        task_class, _ = task_class_and_settings(task)
+        task_class, settings = task_class_and_settings(task)
         folder = _checked_folder(output_dir)
         record = ReadingRecord()
-        examples = read_examples(data, task_class.Example, config=configs[0], columns=columns, record=record)
+        schema = task_class.schema(settings)
+        examples = read_examples(data, schema, config=configs[0], columns=columns, record=record)
 
         def train(config: TrainingConfig, folder: Path | None) -> Result:
             return train_on_examples(

@@ -83,7 +83,7 @@ def shortcuts(
     with collect():
         config, method = _settings(config, overrides, result), as_method(method)
         task_class, settings = task_class_and_settings(task)
-        examples = read_examples(data, task_class.Example, config=config, columns=columns)
+        examples = read_examples(data, task_class.schema(settings), config=config, columns=columns)
         learned = task_class.from_examples(examples, **settings)
         if not greater_is_better(learned.primary_metric):
             raise ConfigError(f"shortcuts needs a score that is better when greater, not {learned.primary_metric}.")

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 logger = logging.getLogger("reasoner")
 
@@ -34,18 +35,35 @@ def tell(message: str) -> None:
     logger.info(message)
 
 
-def count(message: str, number: int = 1) -> None:
+@dataclass(frozen=True)
+class Mean:
+    """A mean that `count` adds up: a sum, and the number that it is over."""
+
+    total: int
+    number: int
+
+    def __add__(self, other: Mean) -> Mean:
+        return Mean(self.total + other.total, self.number + other.number)
+
+    def __radd__(self, nothing: int) -> Mean:
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.total / self.number:.1f}"
+
+
+def count(message: str, number: int | Mean = 1) -> None:
     """Add to a count that is said when the surrounding `counting()` ends.
 
     Args:
         message: a sentence with `{n}` where the count goes, such as `"{n} rows had no label and were dropped."`.
-        number: how many to add.
+        number: how many to add; or a mean, always a mean for the same message.
     """
     counter = _counter.get()
     if counter is None:
         say(message.format(n=number))
     else:
-        counter[message] += number
+        counter[message] += number  # type: ignore[assignment]
 
 
 @contextmanager

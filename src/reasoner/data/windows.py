@@ -91,6 +91,12 @@ def tokenize_in_windows(
     return windows
 
 
+def whole_texts(tokenizer: Any, texts: Sequence[str]) -> list[Window]:
+    """Tokenize texts in one window each, however long, without special tokens."""
+    encoded = _encode(tokenizer, texts, None, add_special_tokens=False) if texts else None
+    return [_window(encoded, index) for index in range(len(texts))]
+
+
 def texts_in_windows(tokenizer: Any, texts: Sequence[str], *, max_length: int, stride: int) -> list[list[Window]]:
     """Tokenize texts as `tokenize_in_windows` does, and count those that take more than one window."""
     windows = tokenize_in_windows(tokenizer, texts, max_length=max_length, stride=stride)

@@ -138,7 +138,7 @@ def search(
         ranges = make_space(space or default_space(method, _width(model), config), method, config)
         task_class, settings = task_class_and_settings(task)
         reading = ReadingRecord()
-        examples = read_examples(data, task_class.Example, config=config, columns=columns, record=reading)
+        examples = read_examples(data, task_class.schema(settings), config=config, columns=columns, record=reading)
         learned = task_class.from_examples(examples, **settings)
         shared = (ranges, examples, tokenizer, tuple(callbacks), reading if check else None, features)
         given = _Given(model, task, learned, method, config, *shared)
