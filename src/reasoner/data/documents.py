@@ -127,7 +127,7 @@ def _around(
         for name, values in feature.inputs.items()
     }  # fmt: skip
     targets = {
-        name: spliced(values, *([UNLABELLED[name]] * len(side) for side in (left, right)))
+        name: spliced(values, *([UNLABELLED.get(name, IGNORED)] * len(side) for side in (left, right)))
         for name, values in feature.token_targets.items()
     }
     info = [place._replace(token=place.token + len(left)) for place in feature.info]
