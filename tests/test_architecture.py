@@ -21,7 +21,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "reasoner"
 ROWS = (
     ("api", "experiments", "meter", "testing"),
     ("pretraining", "tuning"),
-    ("origins", "preparation", "result", "seeds"),
+    ("distillation", "origins", "preparation", "result", "seeds"),
     ("calibration", "checks", "comparison", "frozen", "options", "review", "storage"),
     ("proof",),
     ("inference",),

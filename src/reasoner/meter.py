@@ -167,6 +167,9 @@ def _settings(config: TrainingConfig | None, overrides: dict[str, Any], result: 
     if config is not None or overrides:
         given = ", ".join(["config"] * (config is not None) + list(overrides))
         raise ConfigError(f"With result=, its own settings hold, so that all is trained alike. Leave out: {given}.")
+    if result.run.config.get("teacher"):
+        raise ConfigError("result= learned from a teacher, which its record only names. Leave result out, and give "
+                          "its settings and teacher= instead.")  # fmt: skip
     known = {item.name for item in fields(TrainingConfig)}
     return TrainingConfig(**{name: value for name, value in result.run.config.items() if name in known})
 

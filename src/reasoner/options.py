@@ -34,6 +34,9 @@ def check_options(task: Task[Any, Any], config: TrainingConfig) -> None:
         raise ConfigError(
             f"balanced_sampling: {type(task).__name__} has no labels that rows could be drawn by. Leave it out."
         )
+    for name in ("distillation_weight", "distillation_temperature"):
+        if config.teacher is None and getattr(config, name) is not None:
+            raise ConfigError(f"{name} means nothing without a teacher. Give teacher=, or leave it out.")
 
 
 @torch.no_grad()

@@ -37,6 +37,7 @@ MEANINGLESS = (
     *("dropout", "stride", "evaluate_before", "gradient_checkpointing", "torch_compile", "feature_cache"),
     *("frozen_cache_mb", "frozen_cache_disk_mb", "balanced_sampling", "r_drop", "adversarial_epsilon"),
     *("layer_decay", "head_learning_rate", "reinitialize_layers"),
+    *("teacher", "distillation_weight", "distillation_temperature"),
 )
 """Settings of a training on a task that this one does not have."""
 

@@ -16,6 +16,7 @@ from reasoner.checks.reading import ReadingRecord
 from reasoner.checks.run import run_checks
 from reasoner.checks.subject import Subject
 from reasoner.comparison import compare, score_interval
+from reasoner.distillation import taught
 from reasoner.evaluation import Encoded, Evaluation, plain
 from reasoner.frozen import keep_states
 from reasoner.inference import Predictor
@@ -126,6 +127,8 @@ def _trained(
 ) -> Result:
     """Score, train, score again and compare, save."""
     with collect() as notices:
+        if config.teacher is not None:
+            encoded = _with_teacher(predictor, encoded, run, config)
         encoded = keep_states(predictor, encoded, config)
         before = _score_before(predictor, encoded, run) if config.evaluate_before else None
         doubted = _train(predictor, encoded, run, config, folder, callbacks)
@@ -134,6 +137,15 @@ def _trained(
         if folder is not None:
             save_folder(folder, predictor, run)
         return Result(predictor, run, doubted)
+
+
+def _with_teacher(
+    predictor: Predictor, encoded: Mapping[str, Encoded], run: Run, config: TrainingConfig
+) -> dict[str, Encoded]:
+    """Return the splits, the training rows with what the teacher says of them, and write who it is into the record."""
+    rows, told = taught(predictor, encoded["train"], config)
+    run.config.update(told)
+    return {**encoded, "train": rows}
 
 
 def _train(
@@ -171,6 +183,7 @@ def _train(
         callbacks=[*own, *callbacks],
         rate_factors=options.factors(predictor.model, config),
         embeddings=options.embeddings(predictor.model, config),
+        teacher=rows.teacher,
     )
     history = trainer.train()
     run.history, run.best_step, run.stopped_early = history.rows, history.best_step, history.stopped_early

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from reasoner.base_model import model_source
@@ -133,7 +134,7 @@ def search(
     with collect(), optuna_quiet(), TemporaryDirectory(prefix="reasoner-", ignore_cleanup_errors=True) as features:
         _check(n_trials, space, overrides)
         folder = _made(output_dir)
-        method, config = as_method(method), TrainingConfig.from_overrides(config, overrides)
+        method, config = as_method(method), _settings(config, overrides)
         name_of("method", type(method))  # or the best setting could not be written
         ranges = make_space(space or default_space(method, _width(model), config), method, config)
         task_class, settings = task_class_and_settings(task)
@@ -262,6 +263,13 @@ def _check(n_trials: int, space: Mapping[str, Any] | None, overrides: Mapping[st
         raise ConfigError(f"n_trials is {n_trials!r}. Give a whole number from 1 up.")
     if both := sorted({*(space or {})} & {*overrides}):
         raise ConfigError(f"{' and '.join(both)} cannot be searched and set at once. Leave it out of one.")
+
+
+def _settings(config: TrainingConfig | None, overrides: dict[str, Any]) -> TrainingConfig:
+    config = TrainingConfig.from_overrides(config, overrides)
+    if not isinstance(config.teacher, (str, Path, NoneType)):
+        raise ConfigError("search writes the best setting into a file: save the teacher, and give its folder.")
+    return config
 
 
 def _width(model: Any) -> int:

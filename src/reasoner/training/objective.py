@@ -1,4 +1,4 @@
-"""Which passes give a batch's gradient: one, two that must agree (R-Drop), one more on attacked embeddings?"""
+"""What gives a batch's gradient: one pass, two that must agree (R-Drop), one more on attacked embeddings; a teacher?"""
 
 from __future__ import annotations
 
@@ -25,11 +25,16 @@ class Objective:
     of each sequence are moved by `adversarial_epsilon` along the gradient of the objective, and the loss of one more
     pass on them is added. The embeddings are not normalised as there.
 
+    Distillation (Hinton, Vinyals & Dean, 2015, https://arxiv.org/abs/1503.02531, section 2): in each of these passes
+    the task's loss counts 1 - weight, and weight counts what `model.distillation` gives: temperature squared times the
+    Kullback-Leibler divergence from the teacher's probabilities, both at that temperature.
+
     Args:
         model: has `loss`, and for R-Drop `divergence(outputs, other, batch)`: a scalar, summed over what the loss
-            counts.
-        config: `r_drop` and `adversarial_epsilon`.
+            counts; likewise for distillation `distillation(outputs, teacher, batch, temperature=)`.
+        config: `r_drop`, `adversarial_epsilon` and `distillation`.
         embeddings: the module that looks up the tokens; needed for adversarial training.
+        teacher: gives the teacher's outputs for a batch; needed for distillation.
         precision: gives a context for the forward passes.
 
     Raises:
@@ -41,13 +46,17 @@ class Objective:
         model: nn.Module,
         config: TrainingConfig,
         embeddings: nn.Module | None = None,
+        teacher: Callable[[Any], Any] | None = None,
         *,
         precision: Callable[[], AbstractContextManager[object]],
     ) -> None:
         if config.adversarial_epsilon and embeddings is None:
             raise ConfigError("adversarial_epsilon: the trainer needs to know what to attack: give embeddings.")
-        self.model, self.precision, self.embeddings = model, precision, embeddings
+        if config.teacher is not None and teacher is None:
+            raise ConfigError("teacher: the trainer needs to know what it says of a batch: give teacher.")
+        self.model, self.precision, self.embeddings, self.teacher = model, precision, embeddings, teacher
         self.r_drop, self.epsilon = config.r_drop, config.adversarial_epsilon
+        self.weight, self.temperature = config.distillation
         self._compared = False
 
     def backward(self, batch: Any, seen: Callable[[Any], None]) -> LossSum:
@@ -59,23 +68,28 @@ class Objective:
         """
         with self._kept() as tokens:
             with self.precision():
-                outputs, loss = self._run(batch)
-                objective = loss.total
+                outputs, loss, objective = self._run(batch)
                 if self.r_drop:
-                    other, second = self._run(batch)
+                    other, second, of_second = self._run(batch)
                     loss = loss._replace(total=(loss.total + second.total) / 2)
-                    objective = loss.total + self.r_drop * self._divergence(outputs, other, batch)
+                    objective = (objective + of_second) / 2 + self.r_drop * self._divergence(outputs, other, batch)
             seen(outputs)
             objective.backward()  # type: ignore[no-untyped-call]
         if self.epsilon:
             with self._moved(_attack(tokens, batch, self.epsilon)), self.precision():
-                _, attacked = self._run(batch)
-            attacked.total.backward()  # type: ignore[no-untyped-call]
+                _, _, attacked = self._run(batch)
+            attacked.backward()  # type: ignore[no-untyped-call]
         return loss
 
-    def _run(self, batch: Any) -> tuple[Any, LossSum]:
+    def _run(self, batch: Any) -> tuple[Any, LossSum, Tensor]:
+        """Return the outputs, the task's loss, and what is to become small: its total, or with the teacher's share."""
         outputs = self.model(batch)
-        return outputs, self.model.loss(outputs, batch)  # type: ignore[operator]
+        loss: LossSum = self.model.loss(outputs, batch)  # type: ignore[operator]
+        if self.teacher is None:
+            return outputs, loss, loss.total
+        said, temperature = self.teacher(batch), self.temperature
+        apart: Tensor = self.model.distillation(outputs, said, batch, temperature=temperature)  # type: ignore[operator]
+        return outputs, loss, (1 - self.weight) * loss.total + self.weight * apart
 
     def _divergence(self, outputs: Any, other: Any, batch: Any) -> Tensor:
         divergence: Tensor = self.model.divergence(outputs, other, batch)  # type: ignore[operator]

@@ -59,6 +59,7 @@ class Trainer:
         watch: what to do about a step whose loss or gradient is not finite; None: a `LossWatch` that writes no files.
         rate_factors: what the learning rate is multiplied by for a weight, by name; see `make_optimizer`.
         embeddings: the module that looks up the tokens, for `adversarial_epsilon`.
+        teacher: gives the teacher's outputs for a batch on the model's device; see `Objective`.
 
     Raises:
         ConfigError: if there is nothing to train, or a part is missing.
@@ -76,6 +77,7 @@ class Trainer:
         watch: LossWatch | None = None,
         rate_factors: Mapping[str, float] | None = None,
         embeddings: nn.Module | None = None,
+        teacher: Callable[[Any], Any] | None = None,
     ) -> None:
         rate = _checked_rate(batches, config, evaluate, stopping)
         self.model, self.batches, self.config = model, batches, config
@@ -91,14 +93,13 @@ class Trainer:
         self.steps_per_epoch = self._steps_of_epoch(0)  # from then on that of the epoch that runs
         self.optimizer = make_optimizer(model, config, rate, rate_factors)
         self.schedule = make_schedule(self.optimizer, config, self.total_steps)
-        self._lean = _lean_step(self.device, config)
+        self._lean, self._checkpoints = _lean_step(self.device, config), _checkpoints(config, stopping)
         together, for_cache = getattr(batches, "keep_together", True), pays_to_cut(model, self.device)
         self._micro_batches = MicroBatches(keep_together=together, for_cache=for_cache)
-        self._objective = Objective(model, config, embeddings, precision=partial(autocast, self.device, config.bf16))
+        precision = partial(autocast, self.device, config.bf16)
+        self._objective = Objective(model, config, embeddings, teacher, precision=precision)
         self._average = None if config.ema_decay is None else MovingAverage(self.weights, config.ema_decay)
-        self._checkpoints = _checkpoints(config, stopping)
-        self.history = History()
-        self.step, self.epoch = 0, 0
+        self.history, self.step, self.epoch = History(), 0, 0
         self._losses: list[tuple[float, float]] = []  # total and count of each step since the last row of the history
         self._counted: Tensor | float = 0.0  # labels in all steps that were made, and how many these are
         self._steps_counted = 0
