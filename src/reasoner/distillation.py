@@ -163,8 +163,8 @@ def _check_same_features(read: Encoded, data: Encoded, by: str) -> None:
     """Refuse features of the teacher that do not correspond, one for one, to those of the student."""
     for example, theirs, ours in zip(data.examples, read.features, data.features, strict=True):
         if len(theirs) != len(ours) or (by == TOKENS and list(map(_ids, theirs)) != list(map(_ids, ours))):
-            raise ConfigError("teacher: what it says of tokens is to be learned, and its tokenizer makes other ones of "
-                              f"{example.where}. Give a teacher with this model's tokenizer.")  # fmt: skip
+            raise ConfigError(f"teacher: its tokenizer cuts {example.where} into other pieces than this model's, and "
+                              "what it says is said of pieces. Give one with the same tokenizer.")  # fmt: skip
 
 
 def _ids(feature: Feature) -> list[int]:
