@@ -21,6 +21,7 @@ from reasoner.tasks.ner import NER
 from reasoner.tasks.nested_ner import NestedNER
 from reasoner.tasks.nli import NLI
 from reasoner.tasks.qa import QuestionAnswering
+from reasoner.training import parts
 from reasoner.training.config import TrainingConfig
 from reasoner.training.trainer import Trainer
 
@@ -225,6 +226,35 @@ def test_padding_on_either_side_gives_each_token_its_own(prepare, larger, name):
     for key in {key for _, key in found}:
         assert torch.equal(found["left", key], found["right", key])
         assert (found["left", key] != -77.0).any()
+
+
+def test_a_teacher_that_pads_on_the_left_says_the_same(prepare, larger):
+    student, data = prepare(NER())
+    teacher, _ = prepare(NER(), source=larger("llama"), sharp=True)
+    batch = next(iter(student.batches(data)))
+    said = []
+    for side in ("left", "right"):
+        teacher.tokenizer.padding_side = side
+        teacher.model.pack(padding_side=side)
+        assert len({len(group[0]) for group in teacher.encode(data.examples).features}) > 3  # or there is no padding
+        said.append(taught(student, data, settings_for(teacher))[0].teacher(batch)["logits"])
+    torch.testing.assert_close(*said, rtol=1e-4, atol=1e-4, equal_nan=True)
+    assert said[0][~said[0].isnan()].std() > 0.1
+
+
+@pytest.mark.parametrize("name", ["nli", "ner", "qa", "multiple_choice"])
+def test_a_batch_in_parts_is_the_same(prepare, larger, name, monkeypatch):
+    student, data = prepare(TASKS[name], dropout=0.0, sharp=True)
+    teacher, _ = prepare(TASKS[name], source=larger("bert"), sharp=True)
+    config = settings_for(teacher)
+    known, _ = taught(student, data, config)
+    whole, _, _ = gradients(deepcopy(student), known, config)
+    monkeypatch.setattr(parts, "CACHED", 2_000)
+    sizes, forward = [], student.model.forward
+    student.model.forward = lambda batch: sizes.append(len(batch.feature_index)) or forward(batch)
+    cut, _, _ = gradients(student, known, config)
+    assert len(sizes) > 2
+    same(cut, whole, 1e-5)
 
 
 def test_a_teachers_labels_are_found_by_name(prepare, larger):
