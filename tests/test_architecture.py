@@ -22,7 +22,7 @@ ROWS = (
     ("api", "experiments", "meter", "testing"),
     ("pretraining", "tuning"),
     ("distillation", "origins", "preparation", "result", "seeds"),
-    ("calibration", "checks", "comparison", "frozen", "options", "review", "storage"),
+    ("calibration", "checks", "comparison", "frozen", "joint", "options", "review", "storage"),
     ("proof",),
     ("inference",),
     ("evaluation",),

@@ -20,6 +20,7 @@ from reasoner.distillation import taught
 from reasoner.evaluation import Encoded, Evaluation, plain
 from reasoner.frozen import keep_states
 from reasoner.inference import Predictor
+from reasoner.joint import TextLoss, text_loss
 from reasoner.methods.base import Method
 from reasoner.metrics import greater_is_better
 from reasoner.notices import collect, say
@@ -92,21 +93,14 @@ def train_on_examples(
         run = _record(name_of("task", task_class), model, sources or {}, method, config, predictor, encoded)
         if record is not None:
             run.checks = _checked(
-                Subject(
-                    examples=examples,
-                    record=record,
-                    config=config,
-                    source=source,
-                    task_class=task_class,
-                    learned=learned,
-                    tokenizer=predictor.tokenizer,
-                    predictor=predictor,
-                    encoded=encoded,
-                )
-            )
+                Subject(examples=examples, record=record, config=config, source=source, task_class=task_class,
+                        learned=learned, tokenizer=predictor.tokenizer, predictor=predictor, encoded=encoded)
+            )  # fmt: skip
         if folder is not None:
             _ = predictor.model.base  # refuses now what could not be saved later
-        return _trained(predictor, encoded, run, config, folder, [_Epochs(method), *callbacks])
+        return _trained(
+            predictor, encoded, run, config, folder, [_Epochs(method), *callbacks], text_loss(predictor, source, config)
+        )
 
 
 def _checked(subject: Subject) -> dict[str, Any]:
@@ -124,6 +118,7 @@ def _trained(
     config: TrainingConfig,
     folder: Path | None,
     callbacks: Sequence[Callback],
+    beside: TextLoss | None,
 ) -> Result:
     """Score, train, score again and compare, save."""
     with collect() as notices:
@@ -131,7 +126,7 @@ def _trained(
             encoded = _with_teacher(predictor, encoded, run, config)
         encoded = keep_states(predictor, encoded, config)
         before = _score_before(predictor, encoded, run) if config.evaluate_before else None
-        doubted = _train(predictor, encoded, run, config, folder, callbacks)
+        doubted = _train(predictor, encoded, run, config, folder, callbacks, beside)
         predictor = _score(predictor, encoded, run, before)
         run.notices = list(notices)
         if folder is not None:
@@ -155,6 +150,7 @@ def _train(
     config: TrainingConfig,
     folder: Path | None,
     callbacks: Sequence[Callback],
+    beside: TextLoss | None,
 ) -> LabelRecord:
     """Train, write what happened into `run`, and return what training said of each row's label."""
     metric = predictor.task.primary_metric
@@ -182,8 +178,7 @@ def _train(
         stopping=EarlyStopping(metric, greater_is_better(metric), config.patience, config.min_delta),
         callbacks=[*own, *callbacks],
         rate_factors=options.factors(predictor.model, config),
-        embeddings=options.embeddings(predictor.model, config),
-        teacher=rows.teacher,
+        extras=options.extras(predictor.model, config, rows, beside),
     )
     history = trainer.train()
     run.history, run.best_step, run.stopped_early = history.rows, history.best_step, history.stopped_early
@@ -203,10 +198,11 @@ def _callbacks(
     forecast = Forecast(peak=peak, evaluation_tokens=sum(predictor.batches(encoded["validation"]).lengths))
     own: list[Callback] = [Progress(disable=config.disable_tqdm, forecast=forecast)]
     kept = encoded["train"].states is not None
-    if not kept and not config.adversarial_epsilon:
+    if not kept and not config.adversarial_epsilon and not config.language_modeling_weight:
         own.append(Compiler(predictor.model.network, config.torch_compile))
     elif config.torch_compile:
-        reason = "what its frozen layers give is kept" if kept else "adversarial training changes what is inside it"
+        changed = "adversarial training" if config.adversarial_epsilon else "language modelling"
+        reason = "what its frozen layers give is kept" if kept else f"{changed} changes what is inside it"
         say(f"torch_compile: the network is not compiled, since {reason}.")
     if folder is not None:
         own += [HistoryFile(folder / "history.jsonl"), _KeepBest(folder, predictor, run)]

@@ -23,6 +23,7 @@ from reasoner.tasks.nli import NLI
 from reasoner.tasks.qa import QuestionAnswering
 from reasoner.training import parts
 from reasoner.training.config import TrainingConfig
+from reasoner.training.objective import Extras
 from reasoner.training.trainer import Trainer
 
 TASKS = {
@@ -67,7 +68,7 @@ def gradients(predictor, data, config):
     """Return the gradient of the first batch's objective as the trainer computes it, and the loss it returns."""
     batches = predictor.batches(data, batch_size=8)
     table = predictor.model.network.get_input_embeddings()
-    trainer = Trainer(predictor.model, batches, config=config, embeddings=table, teacher=data.teacher)
+    trainer = Trainer(predictor.model, batches, config=config, extras=Extras(table, data.teacher))
     trainer.model.train()
     trainer.optimizer.zero_grad()
     batch = next(iter(batches))
@@ -368,5 +369,5 @@ def test_a_teacher_that_gives_no_numbers_is_refused(prepare):
 
 def test_the_trainer_must_know_what_the_teacher_says(prepare):
     predictor, data = prepare(NLI())
-    with pytest.raises(ConfigError, match="give teacher"):
+    with pytest.raises(ConfigError, match=r"Give Extras\(teacher"):
         gradients(predictor, data, settings_for(predictor))

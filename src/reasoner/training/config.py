@@ -81,6 +81,10 @@ class TrainingConfig:
     distillation_temperature: float | None = None
     """What the logits of both models are divided by before the teacher's probabilities are learned: above 1 the labels
     that it thinks improbable count more. None: 2. Only with `teacher`."""
+    language_modeling_weight: float = 0.0
+    """Also predict tokens of the batch's own texts, and add this times the mean loss of that to the task's mean loss
+    (Radford et al., 2018: 0.5; Chronopoulou et al., 2019, https://arxiv.org/abs/1902.10547). The checkpoint must have
+    an output layer over the vocabulary, as what `pretrain` writes has. A step takes twice the time. 0: no text."""
     fast_dropout: bool = True
     """On the CPU, draw 16 random bits for each value that dropout may set to zero: less than half the time, and
     the probability is `dropout` to within 2**-17. False: PyTorch's own dropout, with its random numbers."""
@@ -207,7 +211,7 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     (f"{_COUNTS} logging_steps", "an integer of at least 1", _whole(1)),
     (f"{_LIMITS} max_length", "None or an integer of at least 1", _none_or(_whole(1))),
     (
-        "weight_decay warmup_steps max_grad_norm min_delta r_drop adversarial_epsilon",
+        "weight_decay warmup_steps max_grad_norm min_delta r_drop adversarial_epsilon language_modeling_weight",
         "a number of at least 0",
         _number(lambda x: x >= 0),
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,6 +14,18 @@ from reasoner.errors import ConfigError
 from reasoner.losses import LossSum
 from reasoner.notices import say
 from reasoner.training.config import TrainingConfig
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What objectives beyond the task's loss are made of; see `Objective`."""
+
+    embeddings: nn.Module | None = None
+    """The module that looks up the tokens, for adversarial training."""
+    teacher: Callable[[Any], Any] | None = None
+    """Gives the teacher's outputs for a batch on the model's device, for distillation."""
+    text_loss: Callable[[Any], LossSum] | None = None
+    """Gives the loss of predicting tokens of such a batch, for language modelling."""
 
 
 class Objective:
@@ -29,34 +42,42 @@ class Objective:
     the task's loss counts 1 - weight, and weight counts what `model.distillation` gives: temperature squared times the
     Kullback-Leibler divergence from the teacher's probabilities, both at that temperature.
 
+    Language modelling beside the task (Radford et al., 2018, section 3.2): the mean loss of predicting tokens of the
+    batch's texts, times `language_modeling_weight` and what the task's loss counts in the batch, is added once.
+
     Args:
         model: has `loss`, and for R-Drop `divergence(outputs, other, batch)`: a scalar, summed over what the loss
             counts; likewise for distillation `distillation(outputs, teacher, batch, temperature=)`.
-        config: `r_drop`, `adversarial_epsilon` and `distillation`.
-        embeddings: the module that looks up the tokens; needed for adversarial training.
-        teacher: gives the teacher's outputs for a batch; needed for distillation.
+        config: `r_drop`, `adversarial_epsilon`, `distillation` and `language_modeling_weight`.
+        extras: what these need.
         precision: gives a context for the forward passes.
 
     Raises:
-        ConfigError: if it is missing.
+        ConfigError: if that is missing.
     """
 
     def __init__(
         self,
         model: nn.Module,
         config: TrainingConfig,
-        embeddings: nn.Module | None = None,
-        teacher: Callable[[Any], Any] | None = None,
+        extras: Extras | None = None,
         *,
         precision: Callable[[], AbstractContextManager[object]],
     ) -> None:
-        if config.adversarial_epsilon and embeddings is None:
-            raise ConfigError("adversarial_epsilon: the trainer needs to know what to attack: give embeddings.")
-        if config.teacher is not None and teacher is None:
-            raise ConfigError("teacher: the trainer needs to know what it says of a batch: give teacher.")
-        self.model, self.precision, self.embeddings, self.teacher = model, precision, embeddings, teacher
+        extras = extras or Extras()
+        wanted = {
+            "adversarial_epsilon": (config.adversarial_epsilon, extras.embeddings, "embeddings"),
+            "teacher": (config.teacher is not None, extras.teacher, "teacher"),
+            "language_modeling_weight": (config.language_modeling_weight, extras.text_loss, "text_loss"),
+        }
+        for name, (is_on, given, what) in wanted.items():
+            if is_on and given is None:
+                raise ConfigError(f"{name}: the trainer lacks what it needs for that. Give Extras({what}=...).")
+        self.model, self.precision, self.embeddings = model, precision, extras.embeddings
+        self.teacher, self.text_loss = extras.teacher, extras.text_loss
         self.r_drop, self.epsilon = config.r_drop, config.adversarial_epsilon
         self.weight, self.temperature = config.distillation
+        self.text_weight = config.language_modeling_weight
         self._compared = False
 
     def backward(self, batch: Any, seen: Callable[[Any], None]) -> LossSum:
@@ -73,6 +94,9 @@ class Objective:
                     other, second, of_second = self._run(batch)
                     loss = loss._replace(total=(loss.total + second.total) / 2)
                     objective = (objective + of_second) / 2 + self.r_drop * self._divergence(outputs, other, batch)
+                if self.text_loss is not None:
+                    text = self.text_loss(batch)
+                    objective = objective + self.text_weight * loss.count * text.total / text.count
             seen(outputs)
             objective.backward()  # type: ignore[no-untyped-call]
         if self.epsilon:
