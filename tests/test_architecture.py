@@ -31,7 +31,7 @@ ROWS = (
     ("frozen_parts", "heads", "layerwise"),
     ("data", "methods", "networks", "training"),
     ("added", "base_model", "chains", "losses", "metrics", "packing", "registry"),
-    ("errors", "notices"),
+    ("errors", "notices", "untrusted"),
 )
 """A room may import from the rows below its own, never from its own row or above."""
 KEPT_APART = {

@@ -13,6 +13,7 @@ from torch import nn
 
 from reasoner.errors import CheckpointError, ConfigError
 from reasoner.notices import quietly, say
+from reasoner.untrusted import problem_of
 
 EMBEDDED = "embedded"
 """What stands for the packaged model, whose folder differs from machine to machine."""
@@ -38,12 +39,14 @@ def model_source(model: Any) -> Any:
     """Return what to load for the argument `model`: the embedded model for None, a folder for a GGUF file, or itself.
 
     Raises:
-        ConfigError: if the embedded model is not installed, or the file cannot be read.
+        ConfigError: if the embedded model is not installed, the file cannot be read, or the folder leads out of itself.
     """
     if model is None:
         return embedded_model()
     if isinstance(model, (str, Path)) and Path(model).suffix.lower() == ".gguf" and Path(model).is_file():
         return _converted(Path(model))
+    if isinstance(model, (str, Path)) and Path(model).is_dir() and (problem := problem_of(Path(model))):
+        raise ConfigError(f"The model '{model}' is not read: {problem}.")
     return model
 
 
@@ -115,6 +118,8 @@ def find_base(name: str) -> str | Path:
         raise CheckpointError(
             f"The base model was in '{name}', which is not there. Say where it is: load(folder, base_model=...)."
         )
+    if Path(name).is_dir() and (problem := problem_of(Path(name))):
+        raise CheckpointError(f"The base model '{name}' is not read: {problem}.")
     return name
 
 

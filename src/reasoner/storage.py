@@ -19,6 +19,7 @@ from reasoner.model import HEAD_FILE, TaskModel
 from reasoner.proof import prove
 from reasoner.registry import name_of, resolve
 from reasoner.reports.run import Run
+from reasoner.untrusted import problem_of
 
 CONFIG_FILE = "reasoner_config.json"
 WEIGHT_FILES = (
@@ -96,6 +97,8 @@ def load_folder(folder: str | Path, *, base_model: str | Path | None = None, **s
     from transformers import AutoTokenizer
 
     folder = Path(folder)
+    if folder.is_dir() and (problem := problem_of(folder)):
+        raise CheckpointError(f"'{folder}' is not read: {problem}.")
     task, run, temperature, limits, base = _read_record(folder)
     if base_model is not None:
         if base is None:
