@@ -67,7 +67,7 @@ def prepare(tiny_models: Callable[[str], Path]) -> Callable[..., Prepared]:
         task_class, settings = task_class_and_settings(task)
         if rows is None:
             rows = task_rows(task_class.__name__, settings.get("kind"))
-        examples = examples_from_rows(read_splits({"train": rows}), task_class.Example)
+        examples = examples_from_rows(read_splits({"train": rows}), task_class.schema(settings))
         made = task_class.from_examples(examples, **settings)
         settings_of_run = TrainingConfig(use_cpu=True, bf16=False, **config)
         predictor = build_predictor(source or tiny_models(architecture), made, config=settings_of_run)

@@ -21,8 +21,8 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "reasoner"
 ROWS = (
     ("api", "experiments", "meter", "testing"),
     ("pretraining", "tuning"),
-    ("origins", "preparation", "result", "resuming", "seeds"),
-    ("calibration", "checks", "comparison", "frozen", "options", "review", "storage"),
+    ("distillation", "origins", "preparation", "result", "resuming", "seeds"),
+    ("calibration", "checks", "comparison", "frozen", "joint", "options", "review", "storage"),
     ("proof",),
     ("inference",),
     ("evaluation",),
@@ -31,7 +31,7 @@ ROWS = (
     ("frozen_parts", "heads", "layerwise"),
     ("data", "methods", "networks", "training"),
     ("added", "base_model", "chains", "losses", "metrics", "packing", "registry"),
-    ("errors", "notices"),
+    ("errors", "notices", "untrusted"),
 )
 """A room may import from the rows below its own, never from its own row or above."""
 KEPT_APART = {

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reasoner.errors import ConfigError
+from reasoner.errors import CheckpointError, ConfigError
 from reasoner.notices import say
 
 PEFT_CONFIG, PEFT_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -204,6 +204,8 @@ def add_with_peft(model: Any, kind: str, **settings: Any) -> None:
 def read_peft(model: Any, folder: Path) -> PeftAdded:
     """Put into the network of a `TaskModel` what `PeftAdded.save` wrote."""
     peft = import_peft()
+    if not (folder / PEFT_WEIGHTS).is_file():  # peft would take a file of another kind instead
+        raise CheckpointError(f"{folder} lacks {PEFT_WEIGHTS}, the weights that were added. Save it again.")
     with quiet_peft():
         read = peft.PeftModel.from_pretrained(model.network, str(folder), torch_device="cpu")
         return PeftAdded(read, model.base_name)

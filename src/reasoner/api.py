@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasoner.base_model import embedded_model
+from reasoner.base_model import model_source
 from reasoner.checks.reading import ReadingRecord
 from reasoner.checks.report import CheckReport
 from reasoner.checks.run import run_checks
@@ -57,7 +57,8 @@ def fine_tune(
     """Fine-tune a pretrained model on a task: read, check, train, score before and after, save.
 
     Args:
-        model: a Hub id, a local folder, or a loaded model (it is copied); None: the embedded default.
+        model: a Hub id, a local folder, a GGUF file (its weights are made float32, once), or a loaded model (it is
+            copied); None: the embedded default.
         data: `{"train": ..., "validation": ..., "test": ...}`, each a path, list of dicts, DataFrame or Dataset; or a
             DatasetDict; or a folder with such files; or a Hub data set id. Without validation, some is cut off.
         task: a name ("ner", "nli", "classification", "qa", "multiple_choice", or one that was registered) or a `Task`.
@@ -93,9 +94,9 @@ def fine_tune(
     with collect(), _at_work_in(folder, resume):
         configs = configs_of_seeds(TrainingConfig.from_overrides(config, overrides), seeds, overrides)
         method = as_method(method)
-        task_class, _ = task_class_and_settings(task)
+        task_class, settings = task_class_and_settings(task)
         record = ReadingRecord()
-        examples = read_examples(data, task_class.Example, config=configs[0], columns=columns, record=record)
+        examples = read_examples(data, task_class.schema(settings), config=configs[0], columns=columns, record=record)
 
         def train(config: TrainingConfig, folder: Path | None) -> Result:
             return train_on_examples(
@@ -150,7 +151,7 @@ def check(
     """
     with collect():
         config = TrainingConfig.from_overrides(config, overrides)
-        source = embedded_model() if model is None else model
+        source = model_source(model)
         subject = checked_subject(
             source, data, task=task, method=method, config=config, columns=columns, tokenizer=tokenizer
         )

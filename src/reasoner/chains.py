@@ -100,7 +100,6 @@ def path_score(chain: Chain, transitions: Tensor, labels: Tensor) -> Tensor:
     return ((emitted + steps) * chain.held).sum(1)
 
 
-@torch.no_grad()
 def marginals(chain: Chain, transitions: Tensor) -> Tensor:
     """Return the probability of each label at each word, over all sequences, (batch, words, labels)."""
     if not chain.emissions.shape[1]:

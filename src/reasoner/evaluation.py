@@ -33,6 +33,8 @@ class Encoded(NamedTuple):
     features: Sequence[Sequence[Feature]]
     states: States | PartOfStates | None = None
     """Of a frozen part of the network, one entry a feature."""
+    teacher: Callable[[Batch], Outputs] | None = None
+    """Gives what a teacher says of a batch of the features; see `distillation`."""
 
     def parts(self) -> Iterator[Encoded]:
         """Return the same in parts of `PART` examples."""

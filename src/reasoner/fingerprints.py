@@ -70,8 +70,15 @@ def of_tokenizer(tokenizer: Any) -> str:
 
 
 def of_config(config: TrainingConfig) -> dict[str, Any]:
-    """Return the settings that have an effect on the result."""
-    return {name: value for name, value in config.to_dict().items() if name not in WITHOUT_EFFECT}
+    """Return the settings that have an effect on the result; a teacher by its content."""
+    values = {name: value for name, value in config.to_dict().items() if name not in WITHOUT_EFFECT}
+    if isinstance(config.teacher, (str, Path)):
+        values["teacher"] = of_model(config.teacher)
+    elif config.teacher is not None:
+        given = config.teacher.predictor
+        parts = [of_model(given.model), of_task(given.task), given.max_length, given.stride]
+        values["teacher"] = fingerprint({"teacher": parts})
+    return values
 
 
 def _path(thing: object) -> str:

@@ -50,7 +50,8 @@ class Predictor:
     def encode(self, examples: Sequence[Any], *, name: str = "", cache: str | Path | None = None) -> Encoded:
         """Make features of examples; what was cut is said, with the split's `name` before it; see `encoding.encode`."""
         limits = {"max_length": self.max_length, "stride": self.stride}
-        return Encoded(examples, encode(self.task, examples, self.tokenizer, name=name, cache=cache, **limits))
+        read = list(self.task.in_context(examples, whole=True))
+        return Encoded(examples, encode(self.task, read, self.tokenizer, name=name, cache=cache, **limits))
 
     def batches(
         self,
@@ -98,7 +99,7 @@ class Predictor:
             LabelError: if a label is not one of the task's.
         """
         raise_if_any(self.task.problems(examples))
-        return self._evaluate(self._parts(examples, name=name))
+        return self._evaluate(self._parts(self.task.in_context(examples, whole=True), name=name))
 
     def predict(self, inputs: Any, *, min_confidence: float | None = None, coverage: float | None = None) -> Any:
         """Return the prediction for one input, for a list of inputs a list, for an iterator of inputs an iterator.
@@ -127,12 +128,13 @@ class Predictor:
             return prediction if min_confidence is None else self.task.withheld(prediction, min_confidence)
 
         if isinstance(inputs, Iterator):
-            return map(finished, self._predictions(self._examples(inputs)))
+            return map(finished, self._predictions(self.task.in_context(self._examples(inputs), whole=False)))
         if not isinstance(inputs, list):
             (prediction,) = self._predictions([self.task.example_from_input(inputs)])
             return finished(prediction)
         deque(self._examples(inputs), maxlen=0)  # refuses a wrong one; to keep the examples would take more memory
-        return [finished(prediction) for prediction in self._predictions(self._examples(inputs))]
+        examples = self.task.in_context(self._examples(inputs), whole=True)
+        return [finished(prediction) for prediction in self._predictions(examples)]
 
     def with_task(self, task: Task[Any, Any]) -> Predictor:
         """Return the same predictor with other decision thresholds."""

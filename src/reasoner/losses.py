@@ -187,10 +187,36 @@ def grouped_divergence(scores: Tensor, other: Tensor, group: Tensor) -> Tensor:
     return ((_grouped_softmax(one, group) - _grouped_softmax(two, group)) * (one - two)).sum() / 2
 
 
+def kullback_leibler(logits: Tensor, target: Tensor) -> Tensor:
+    """The Kullback-Leibler divergence of a softmax over the last dimension from the one that it is to become.
+
+    The sum of p (log p - log q), with p of the target.
+
+    Args:
+        logits: (..., classes), finite.
+        target: logits of the same shape.
+
+    Returns:
+        (...)
+    """
+    ours, theirs = at_least_float32(logits).log_softmax(-1), at_least_float32(target).log_softmax(-1)
+    return (theirs.exp() * (theirs - ours)).sum(-1)
+
+
+def grouped_kullback_leibler(scores: Tensor, target: Tensor, group: Tensor) -> Tensor:
+    """The same between softmaxes over groups of any size, summed over all of them; see `grouped_cross_entropy`."""
+    ours, theirs = (_grouped_log_softmax(at_least_float32(given), group) for given in (scores, target))
+    return (theirs.exp() * (theirs - ours)).sum()
+
+
 def _grouped_softmax(scores: Tensor, group: Tensor) -> Tensor:
+    return _grouped_log_softmax(scores, group).exp()
+
+
+def _grouped_log_softmax(scores: Tensor, group: Tensor) -> Tensor:
     highest = torch.full_like(scores, float("-inf")).scatter_reduce(0, group, scores.detach(), "amax")  # (items,)
-    exponentials = (scores - highest[group]).exp()
-    return exponentials / torch.zeros_like(scores).scatter_add(0, group, exponentials)[group]
+    shifted = scores - highest[group]
+    return shifted - torch.zeros_like(scores).scatter_add(0, group, shifted.exp())[group].log()
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

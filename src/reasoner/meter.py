@@ -83,7 +83,7 @@ def shortcuts(
     with collect():
         config, method = _settings(config, overrides, result), as_method(method)
         task_class, settings = task_class_and_settings(task)
-        examples = read_examples(data, task_class.Example, config=config, columns=columns)
+        examples = read_examples(data, task_class.schema(settings), config=config, columns=columns)
         learned = task_class.from_examples(examples, **settings)
         if not greater_is_better(learned.primary_metric):
             raise ConfigError(f"shortcuts needs a score that is better when greater, not {learned.primary_metric}.")
@@ -167,6 +167,9 @@ def _settings(config: TrainingConfig | None, overrides: dict[str, Any], result: 
     if config is not None or overrides:
         given = ", ".join(["config"] * (config is not None) + list(overrides))
         raise ConfigError(f"With result=, its own settings hold, so that all is trained alike. Leave out: {given}.")
+    if result.run.config.get("teacher"):
+        raise ConfigError("result= learned from a teacher, which its record only names. Leave result out, and give "
+                          "its settings and teacher= instead.")  # fmt: skip
     known = {item.name for item in fields(TrainingConfig)}
     return TrainingConfig(**{name: value for name, value in result.run.config.items() if name in known})
 

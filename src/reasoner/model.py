@@ -19,8 +19,8 @@ from reasoner.frozen_parts import backbone_is_frozen, frozen_part
 from reasoner.heads.base import Outputs, TaskHead
 from reasoner.losses import LossSum
 from reasoner.methods.adapter import read_bottlenecks
-from reasoner.networks import add_token_types, copied, loaded, quietly, read_base, read_whole
-from reasoner.notices import say
+from reasoner.networks import add_token_types, copied, loaded, read_base, read_whole
+from reasoner.notices import quietly, say
 from reasoner.packing import packed, pooler_of, reason_to_pad, worth_packing
 from reasoner.tasks.base import Task
 
@@ -141,6 +141,16 @@ class TaskModel(nn.Module):
     def divergence(self, outputs: Outputs, other: Outputs, batch: Batch) -> Tensor:
         """Return the head's divergence between two passes."""
         return self.head.divergence(outputs, other, batch)
+
+    def distillation(self, outputs: Outputs, teacher: Outputs, batch: Batch, *, temperature: float) -> Tensor:
+        """Return the head's divergence from a teacher, times the temperature squared.
+
+        So its gradient is of one size at any temperature (Hinton et al., 2015, section 2). Where the teacher says
+        nothing, which is NaN, there is no divergence and no gradient.
+        """
+        said = {name: torch.where(logits.isnan(), outputs[name].detach(), logits) for name, logits in teacher.items()}
+        ours, theirs = (self.head.scaled(given, temperature) for given in (outputs, said))
+        return temperature**2 * self.head.distillation(ours, theirs, batch)
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode, except in parts that are frozen whole: no dropout is active there."""

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 logger = logging.getLogger("reasoner")
 
@@ -39,18 +40,35 @@ def tell(message: str) -> None:
     logger.info(message)
 
 
-def count(message: str, number: int = 1) -> None:
+@dataclass(frozen=True)
+class Mean:
+    """A mean that `count` adds up: a sum, and the number that it is over."""
+
+    total: int
+    number: int
+
+    def __add__(self, other: Mean) -> Mean:
+        return Mean(self.total + other.total, self.number + other.number)
+
+    def __radd__(self, nothing: int) -> Mean:
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.total / self.number:.1f}"
+
+
+def count(message: str, number: int | Mean = 1) -> None:
     """Add to a count that is said when the surrounding `counting()` ends.
 
     Args:
         message: a sentence with `{n}` where the count goes, such as `"{n} rows had no label and were dropped."`.
-        number: how many to add.
+        number: how many to add; or a mean, always a mean for the same message.
     """
     counter = _counter.get()
     if counter is None:
         say(message.format(n=number))
     else:
-        counter[message] += number
+        counter[message] += number  # type: ignore[assignment]
 
 
 @contextmanager
@@ -108,3 +126,19 @@ def _make_visible() -> None:
         logger.addHandler(handler)
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.INFO)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Silence transformers' reports and bars on loading and saving: what matters is said by this library."""
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from reasoner.data.feature_file import Ints
 from reasoner.data.sampling import strata_of
@@ -15,10 +14,12 @@ from reasoner.errors import ConfigError
 from reasoner.evaluation import Encoded
 from reasoner.inference import Predictor
 from reasoner.layerwise import rate_factors
+from reasoner.losses import LossSum
 from reasoner.model import TaskModel
 from reasoner.notices import say
 from reasoner.tasks.base import Task
 from reasoner.training.config import TrainingConfig
+from reasoner.training.objective import Extras
 
 LOSS_SETTINGS = ("class_weights", "label_smoothing", "focal_gamma")
 """Fields of tasks that change the loss."""
@@ -34,6 +35,9 @@ def check_options(task: Task[Any, Any], config: TrainingConfig) -> None:
         raise ConfigError(
             f"balanced_sampling: {type(task).__name__} has no labels that rows could be drawn by. Leave it out."
         )
+    for name in ("distillation_weight", "distillation_temperature"):
+        if config.teacher is None and getattr(config, name) is not None:
+            raise ConfigError(f"{name} means nothing without a teacher. Give teacher=, or leave it out.")
 
 
 @torch.no_grad()
@@ -52,10 +56,12 @@ def check_head(predictor: Predictor, data: Encoded, config: TrainingConfig) -> N
         model.divergence(outputs, outputs, placed)
 
 
-def embeddings(model: TaskModel, config: TrainingConfig) -> nn.Module | None:
-    """Return the module that adversarial training attacks; None: there is none."""
-    found: nn.Module | None = model.network.get_input_embeddings() if config.adversarial_epsilon else None
-    return found
+def extras(
+    model: TaskModel, config: TrainingConfig, rows: Encoded, text_loss: Callable[[Any], LossSum] | None
+) -> Extras:
+    """Return what the objectives that are on need: adversarial training attacks the table that looks up tokens."""
+    attacked = model.network.get_input_embeddings() if config.adversarial_epsilon else None
+    return Extras(attacked, rows.teacher, text_loss)
 
 
 def strata(task: Task[Any, Any], examples: Sequence[Any], config: TrainingConfig) -> Ints | None:

@@ -29,6 +29,6 @@ def say_origin(source: Any) -> None:
 def _read(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):  # none of our folders, or one that says nothing
+    except (OSError, ValueError, RecursionError):  # none of our folders, or one that says nothing
         return {}
     return values if isinstance(values, dict) else {}

@@ -140,7 +140,7 @@ def _with_validation(splits: dict[str, list[Any]], config: TrainingConfig) -> di
     groups = [item.group for item in whole]
     kept, cut = cut_validation(groups, strata, share=config.validation_share, seed=config.seed)
     say(f"No validation split was given: {len(cut)} of {len(whole)} training rows were cut off for it "
-        f"(seed {config.seed}, rows of equal text on one side).")  # fmt: skip
+        f"(seed {config.seed}, {whole[0].kept_together} on one side).")  # fmt: skip
     splits = {**splits, "train": [whole[index] for index in kept], "validation": [whole[index] for index in cut]}
     return {name: splits[name] for name in ("train", "validation", "test") if name in splits}
 
@@ -271,7 +271,7 @@ def checked_subject(
     method = as_method(method)
     task_class, settings = task_class_and_settings(task)
     record = ReadingRecord()
-    read = readable_examples(data, task_class.Example, config=config, columns=columns, record=record)
+    read = readable_examples(data, task_class.schema(settings), config=config, columns=columns, record=record)
     learned, examples = _learned(task_class, settings, read, record)
     if learned is None:
         parts: dict[str, Any] = {"tokenizer": load_tokenizer(source, given=tokenizer)}

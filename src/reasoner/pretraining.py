@@ -12,17 +12,16 @@ from typing import Any
 
 import torch
 
-from reasoner.base_model import embedded_model
+from reasoner.base_model import model_source
 from reasoner.data.batching import Batches, padding_of
 from reasoner.data.features import Feature
 from reasoner.data.texts import read_texts
 from reasoner.data.windows import tokenize_in_windows
 from reasoner.errors import ConfigError
-from reasoner.language_model import LanguageModel, TokenBatches
+from reasoner.language_model import LanguageModel, LanguageNetwork, Masker, TokenBatches, language_network
 from reasoner.losses import sum_of
 from reasoner.model import LONGEST_DEFAULT, length_limit, read_config
-from reasoner.networks import quietly
-from reasoner.notices import collect, say
+from reasoner.notices import collect, quietly, say
 from reasoner.origins import PRETRAINING_FILE
 from reasoner.preparation import load_tokenizer, name_of_model, versions
 from reasoner.training.callbacks import Callback, Progress
@@ -37,7 +36,9 @@ LEARNING_RATE = 1e-4
 MEANINGLESS = (
     *("dropout", "stride", "evaluate_before", "gradient_checkpointing", "torch_compile", "feature_cache"),
     *("frozen_cache_mb", "frozen_cache_disk_mb", "balanced_sampling", "r_drop", "adversarial_epsilon"),
+    "language_modeling_weight",
     *("layer_decay", "head_learning_rate", "reinitialize_layers", "checkpoint_steps", "keep_checkpoints"),
+    *("teacher", "distillation_weight", "distillation_temperature"),
 )
 """Settings of a training on a task that this one does not have."""
 
@@ -96,11 +97,11 @@ def pretrain(
     """
     with collect() as notices:
         settings = _settings(TrainingConfig.from_overrides(config, overrides))
-        source = embedded_model() if model is None else model
+        source = model_source(model)
         seed_everything(settings.seed)
         tokenizer = load_tokenizer(source)
         train, held_out = _split(read_texts(texts, column), settings)
-        network, masked, pooler = _network(source, tokenizer)
+        (network, masked, _), pooler = _network(source, tokenizer)
         trainer = _trainer(LanguageModel(network), tokenizer, train, held_out, masked, settings, callbacks)
         assert trainer.evaluate is not None
         before = trainer.evaluate()
@@ -137,34 +138,26 @@ def _split(texts: list[str], config: TrainingConfig) -> tuple[list[str], list[st
     return [texts[index] for index in sorted(order[number:])], [texts[index] for index in sorted(order[:number])]
 
 
-def _network(source: str | Path, tokenizer: Any) -> tuple[Any, bool, dict[str, Any]]:
-    """Return the network with its output layer, whether it predicts masked tokens, and the checkpoint's pooler."""
-    from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
+def _network(source: str | Path, tokenizer: Any) -> tuple[LanguageNetwork, dict[str, Any]]:
+    """Return the network with its output layer, and the checkpoint's pooler, which has no part in it."""
+    from transformers import AutoModel
 
-    config = read_config(source)
-    masked = type(config) in MODEL_FOR_MASKED_LM_MAPPING and tokenizer.mask_token_id is not None
-    kind = AutoModelForMaskedLM if masked else AutoModelForCausalLM
-    given = {"dtype": torch.float32, "output_loading_info": True, "trust_remote_code": False}
-    try:
-        with quietly():
-            network, report = kind.from_pretrained(source, **given)
-            backbone, backbone_report = AutoModel.from_pretrained(source, **given)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"The model '{source}' cannot be loaded as a language model: {error}") from error
-    prefix = network.base_model_prefix
-    lost = sorted(name for name in report["missing_keys"] if name.startswith(f"{prefix}.") and "pooler" not in name)
-    if lost:
-        raise ConfigError(f"The model '{source}' lacks weights of its backbone, such as {lost[0]}. Choose another.")
-    if report["missing_keys"]:
+    made = language_network(source, read_config(source), tokenizer)
+    if made.is_new:
         tied = (
             " Its output layer is the table of embeddings (tied)."
-            if getattr(network.config, "tie_word_embeddings", False)
+            if getattr(made.network.config, "tie_word_embeddings", False)
             else ""
         )
         say(f"The checkpoint has no output layer over the vocabulary; a new one was made.{tied}")
+    with quietly():
+        backbone, report = AutoModel.from_pretrained(
+            source, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
+        )
+    prefix = made.network.base_model_prefix
     poolers = {name: weight for name, weight in backbone.state_dict().items() if name.startswith("pooler.")}
-    known = not poolers.keys() & set(backbone_report["missing_keys"])
-    return network, masked, {f"{prefix}.{name}": weight for name, weight in poolers.items()} if known else {}
+    known = not poolers.keys() & set(report["missing_keys"])
+    return made, {f"{prefix}.{name}": weight for name, weight in poolers.items()} if known else {}
 
 
 def _trainer(
@@ -187,7 +180,7 @@ def _trainer(
         features = [[Feature(window.inputs) for window in group] for group in windows]
         made = Batches(features, size, tokens_per_batch=config.tokens_per_batch, padding=padding_of(tokenizer),
                        shuffle=shuffle, seed=config.seed, padding_side=tokenizer.padding_side)  # fmt: skip
-        return TokenBatches(made, tokenizer, masked=masked, seed=config.seed + (not shuffle))
+        return TokenBatches(made, Masker(tokenizer) if masked else None, seed=config.seed + (not shuffle))
 
     scored = batches(held_out, config.per_device_eval_batch_size, False)
     forecast = Forecast(evaluation_tokens=int(scored.batches.lengths.sum()))

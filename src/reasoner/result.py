@@ -65,9 +65,10 @@ class Result:
         """Return the prediction for one input, for a list of inputs a list, for an iterator of inputs an iterator.
 
         A list is a list of inputs, and so is an iterator (a generator, say); anything else is one input. What an input
-        is depends on the task: `ner` a string, or words (a tuple; a list inside a list of inputs); `nli` a dict with
-        premise and hypothesis, or a pair; `classification` a string or a pair; `qa` a dict with question and context;
-        `multiple_choice` a dict with question, choices and perhaps context.
+        is depends on the task: `ner` a string, or words (a tuple; a list inside a list of inputs), or a dict with
+        `text` or `tokens` and a `document` (for `NER(document_context=...)`; in an iterator its sentences must follow
+        each other); `nli` a dict with premise and hypothesis, or a pair; `classification` a string or a pair; `qa` a
+        dict with question and context; `multiple_choice` a dict with question, choices and perhaps context.
 
         All inputs of a list are checked before the model runs. With an iterator memory stays flat however long it is:
         it is read 1,000 inputs at a time, when the first of their predictions is asked for, and a wrong input is
@@ -104,7 +105,7 @@ class Result:
         Raises:
             DataError: if a row cannot be used, or holds a label that the model does not know.
         """
-        splits = examples_from_rows(read_splits(data, columns=columns), self.predictor.task.Example)
+        splits = examples_from_rows(read_splits(data, columns=columns), _schema(self))
         metrics = {
             split: self.predictor.evaluate_examples(examples, name=split).metrics for split, examples in splits.items()
         }
@@ -126,7 +127,7 @@ class Result:
             DataError: if a row cannot be used, or holds a label that the models do not know.
         """
         check_same_task(other.predictor.task, self.predictor.task)
-        splits = examples_from_rows(read_splits(data, columns=columns), self.predictor.task.Example)
+        splits = examples_from_rows(read_splits(data, columns=columns), _schema(other, self))
         if len(splits) != 1:
             raise ConfigError(f"compare takes one split, and the data has {', '.join(splits)}. Give one of them.")
         ((name, examples),) = splits.items()
@@ -215,3 +216,9 @@ class Result:
         from reasoner.reports.notebook import report_html
 
         return report_html(self.run)
+
+
+def _schema(*results: Result) -> type[Any]:
+    """Return the schema for rows that all these models read: that of the one that asks for most."""
+    tasks = [result.predictor.task for result in results]
+    return max((task.schema(task.settings()) for task in tasks), key=lambda schema: len(schema.__mro__))

@@ -109,6 +109,22 @@ class Resumption:
             )
 
 
+def resumption_of(
+    predictor: Predictor,
+    encoded: Mapping[str, Encoded],
+    run: Run,
+    config: TrainingConfig,
+    folder: Path | None,
+    callbacks: Sequence[Callback],
+) -> Resumption | None:
+    """Return what checkpoints are read and written by; None: there are none, which is said if they were asked for."""
+    if folder is not None:
+        return Resumption(folder, made_of(predictor, encoded, run, config, callbacks), config)
+    if config.checkpoint_steps is not None:
+        say("checkpoint_steps: no checkpoints are written without output_dir, nor with several seeds.")
+    return None
+
+
 def made_of(
     predictor: Predictor,
     encoded: Mapping[str, Encoded],

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoner.added import BOTTLENECK_FILE, PEFT_CONFIG, PEFT_WEIGHTS
-from reasoner.base_model import name_of_base
+from reasoner.base_model import model_source, name_of_base
 from reasoner.errors import CheckpointError, ConfigError
 from reasoner.inference import Predictor
 from reasoner.model import HEAD_FILE, TaskModel
@@ -21,6 +21,7 @@ from reasoner.proof import prove
 from reasoner.registry import name_of, resolve
 from reasoner.reports.run import Run
 from reasoner.training.checkpoint_files import flush, flush_folder
+from reasoner.untrusted import problem_of
 
 CONFIG_FILE = "reasoner_config.json"
 SAVING = ".saving-"
@@ -120,11 +121,13 @@ def load_folder(folder: str | Path, *, base_model: str | Path | None = None, **s
     from transformers import AutoTokenizer
 
     folder = Path(folder)
+    if folder.is_dir() and (problem := problem_of(folder)):
+        raise CheckpointError(f"'{folder}' is not read: {problem}.")
     task, run, temperature, limits, base = _read_record(folder)
     if base_model is not None:
         if base is None:
             raise ConfigError(f"'{folder}' holds all weights of its model. Leave base_model out.")
-        base = {**base, "name": name_of_base(base_model)}
+        base = {**base, "name": name_of_base(model_source(base_model))}
     try:
         model = TaskModel.load(folder, task, base=base)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)

@@ -123,7 +123,7 @@ def check_head(head: str | None, *, task: str | Task[Any, Any], rows: Rows, mode
 def _prepared(task: str | Task[Any, Any], rows: Rows, model: str | Path) -> tuple[Predictor, Encoded]:
     task_class, settings = task_class_and_settings(task)
     splits = read_splits({"train": list(rows)})
-    examples = examples_from_rows(splits, task_class.Example)
+    examples = examples_from_rows(splits, task_class.schema(settings))
     _require(len(examples["train"]) >= 4, "there are at least four labelled rows to check with")
     made = task_class.from_examples(examples, **settings)
     predictor = build_predictor(model, made, config=TrainingConfig(use_cpu=True, bf16=False))

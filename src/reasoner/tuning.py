@@ -10,15 +10,17 @@ import torch
 
 from reasoner import options
 from reasoner.added import UNUSED_COPIES
-from reasoner.base_model import embedded_model
+from reasoner.base_model import model_source
 from reasoner.calibration import calibrate, reliability
 from reasoner.checks.reading import ReadingRecord
 from reasoner.checks.run import run_checks
 from reasoner.checks.subject import Subject
 from reasoner.comparison import compare, score_interval
+from reasoner.distillation import taught
 from reasoner.evaluation import Encoded, Evaluation, plain
 from reasoner.frozen import keep_states
 from reasoner.inference import Predictor
+from reasoner.joint import TextLoss, text_loss
 from reasoner.methods.base import Method
 from reasoner.metrics import greater_is_better
 from reasoner.notices import collect, say
@@ -32,7 +34,7 @@ from reasoner.preparation import (
 from reasoner.registry import name_of
 from reasoner.reports.run import Run
 from reasoner.result import Result, load_result
-from reasoner.resuming import Resumption, made_of
+from reasoner.resuming import Resumption, resumption_of
 from reasoner.review import LabelRecord, LabelRecorder
 from reasoner.storage import save_folder
 from reasoner.tasks.base import Task
@@ -84,7 +86,7 @@ def train_on_examples(
     """
     with collect():
         task_class, settings = task_class_and_settings(task)
-        source = embedded_model() if model is None else model
+        source = model_source(model)
         say_origin(source)
         learned = task_class.from_examples(examples, **settings)
         options.check_options(learned, config)
@@ -94,19 +96,11 @@ def train_on_examples(
         run = _record(name_of("task", task_class), model, sources or {}, method, config, predictor, encoded)
         if record is not None:
             run.checks = _checked(
-                Subject(
-                    examples=examples,
-                    record=record,
-                    config=config,
-                    source=source,
-                    task_class=task_class,
-                    learned=learned,
-                    tokenizer=predictor.tokenizer,
-                    predictor=predictor,
-                    encoded=encoded,
-                )
-            )
-        return _trained(predictor, encoded, run, config, folder, [_Epochs(method), *callbacks], resume)
+                Subject(examples=examples, record=record, config=config, source=source, task_class=task_class,
+                        learned=learned, tokenizer=predictor.tokenizer, predictor=predictor, encoded=encoded)
+            )  # fmt: skip
+        beside = text_loss(predictor, source, config)
+        return _trained(predictor, encoded, run, config, folder, [_Epochs(method), *callbacks], beside, resume)
 
 
 def _checked(subject: Subject) -> dict[str, Any]:
@@ -124,18 +118,21 @@ def _trained(
     config: TrainingConfig,
     folder: Path | None,
     callbacks: Sequence[Callback],
+    beside: TextLoss | None,
     resume: bool | None,
 ) -> Result:
     """Score, train, score again and compare, save; or go on with it, or load what came of it."""
     if folder is not None:
         _ = predictor.model.base  # refuses now what could not be saved later
     with collect() as notices:
-        resumption = _resumption(predictor, encoded, run, config, folder if resume is not None else None, callbacks)
+        resumption = resumption_of(predictor, encoded, run, config, folder if resume is not None else None, callbacks)
         if folder is not None and resumption is not None and not resumption.begin(bool(resume)):
             return load_result(folder, use_cpu=config.use_cpu, batch_size=config.per_device_eval_batch_size)
+        if config.teacher is not None:
+            encoded = _with_teacher(predictor, encoded, run, config)
         encoded = keep_states(predictor, encoded, config)
         before = _score_before(predictor, encoded, run) if config.evaluate_before else None
-        doubted = _train(predictor, encoded, run, config, folder, callbacks, resumption)
+        doubted = _train(predictor, encoded, run, config, folder, callbacks, beside, resumption)
         predictor = _score(predictor, encoded, run, before)
         run.notices = list(notices)
         if folder is not None:
@@ -145,20 +142,13 @@ def _trained(
         return Result(predictor, run, doubted)
 
 
-def _resumption(
-    predictor: Predictor,
-    encoded: Mapping[str, Encoded],
-    run: Run,
-    config: TrainingConfig,
-    folder: Path | None,
-    callbacks: Sequence[Callback],
-) -> Resumption | None:
-    """Return what checkpoints are read and written by; None: there are none, which is said if they were asked for."""
-    if folder is not None:
-        return Resumption(folder, made_of(predictor, encoded, run, config, callbacks), config)
-    if config.checkpoint_steps is not None:
-        say("checkpoint_steps: no checkpoints are written without output_dir, nor with several seeds.")
-    return None
+def _with_teacher(
+    predictor: Predictor, encoded: Mapping[str, Encoded], run: Run, config: TrainingConfig
+) -> dict[str, Encoded]:
+    """Return the splits, the training rows with what the teacher says of them, and write who it is into the record."""
+    rows, told = taught(predictor, encoded["train"], config)
+    run.config.update(told)
+    return {**encoded, "train": rows}
 
 
 def _train(
@@ -168,15 +158,15 @@ def _train(
     config: TrainingConfig,
     folder: Path | None,
     callbacks: Sequence[Callback],
+    beside: TextLoss | None,
     resumption: Resumption | None,
 ) -> LabelRecord:
     """Train, write what happened into `run`, and return what training said of each row's label."""
     metric = predictor.task.primary_metric
-    recorder = LabelRecorder(encoded["train"], getattr(predictor.task, "labels", ()))
-    kept = encoded["train"].states is not None  # the frozen weights do not multiply in every step
-    peak = None if kept else matrix_peak(predictor.device, config.bf16)
-    own = [recorder, *_callbacks(predictor, encoded, run, config, folder, peak)]
     rows = encoded["train"]
+    recorder = LabelRecorder(rows, getattr(predictor.task, "labels", ()))
+    kept = rows.states is not None  # the frozen weights do not multiply in every step
+    peak = None if kept else matrix_peak(predictor.device, config.bf16)
     batches = predictor.batches(
         rows,
         batch_size=config.per_device_train_batch_size,
@@ -194,9 +184,9 @@ def _train(
         ),
         evaluate=lambda: predictor.evaluate(encoded["validation"]).metrics,
         stopping=EarlyStopping(metric, greater_is_better(metric), config.patience, config.min_delta),
-        callbacks=[*own, *callbacks],
+        callbacks=[recorder, *_callbacks(predictor, encoded, run, config, folder, peak), *callbacks],
         rate_factors=options.factors(predictor.model, config),
-        embeddings=options.embeddings(predictor.model, config),
+        extras=options.extras(predictor.model, config, rows, beside),
     )
     history = trainer.train() if resumption is None else resumption.train(trainer)
     run.history, run.best_step, run.stopped_early = history.rows, history.best_step, history.stopped_early
@@ -216,10 +206,11 @@ def _callbacks(
     forecast = Forecast(peak=peak, evaluation_tokens=sum(predictor.batches(encoded["validation"]).lengths))
     own: list[Callback] = [Progress(disable=config.disable_tqdm, forecast=forecast)]
     kept = encoded["train"].states is not None
-    if not kept and not config.adversarial_epsilon:
+    if not kept and not config.adversarial_epsilon and not config.language_modeling_weight:
         own.append(Compiler(predictor.model.network, config.torch_compile))
     elif config.torch_compile:
-        reason = "what its frozen layers give is kept" if kept else "adversarial training changes what is inside it"
+        changed = "adversarial training" if config.adversarial_epsilon else "language modelling"
+        reason = "what its frozen layers give is kept" if kept else f"{changed} changes what is inside it"
         say(f"torch_compile: the network is not compiled, since {reason}.")
     if folder is not None:
         own += [HistoryFile(folder / "history.jsonl"), _KeepBest(folder, predictor, run)]

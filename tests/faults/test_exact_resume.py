@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fault_runs import Break, Broken, assert_same_run, history_of, rows_on_disk, tune
 
-from reasoner import Callback, LoRA
+from reasoner import Callback, LoRA, pretrain
 
 CASES = {
     "full": {},
@@ -50,6 +50,24 @@ def test_each_task(name, tiny_bert, rows_of, tmp_path: Path):
     assert (
         result.metrics["validation"][result.run.primary_metric] == whole.metrics["validation"][whole.run.primary_metric]
     )
+
+
+@pytest.mark.parametrize("objective", ["teacher", "language modelling"])
+def test_with_another_model_beside(objective, tiny_bert, rows_of, tmp_path: Path):
+    rows, model = rows_of("Classification"), tiny_bert
+    quick = {"num_train_epochs": 1, "learning_rate": 1e-3, "disable_tqdm": True, "use_cpu": True}
+    if objective == "teacher":
+        tune(tiny_bert, rows, tmp_path / "teacher", seed=7)
+        settings: dict[str, Any] = {"teacher": tmp_path / "teacher", "distillation_weight": 0.7}
+    else:
+        model = tmp_path / "pretrained"
+        pretrain(tiny_bert, [row["text"] for row in rows], output_dir=model, **quick)
+        settings = {"language_modeling_weight": 0.5}
+    whole = tune(model, rows, tmp_path / "whole", callbacks=[Break()], **settings)
+    with pytest.raises(Broken):
+        tune(model, rows, tmp_path / "broken", callbacks=[Break("step", 8)], **settings)
+    result = tune(model, rows, tmp_path / "broken", callbacks=[Break()], resume=True, **settings)
+    assert_same_run(result, whole)
 
 
 class SignalAtTheEnd(Callback):

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from reasoner import notices
-from reasoner.notices import collect, count, counting, say, tell
+from reasoner.notices import Mean, collect, count, counting, say, tell
 
 
 @pytest.fixture
@@ -54,6 +54,15 @@ def test_progress_is_logged_and_not_collected(records):
         tell("step 1")
         tell("step 1")
     assert said == [] and records.messages == ["step 1", "step 1"]
+
+
+def test_means_are_added_up_and_said_at_the_end(records):
+    with collect() as said, counting("train: "):
+        count("{n} tokens on average.", Mean(10, 4))
+        assert said == []
+        count("{n} tokens on average.", Mean(0, 2))
+        count("{n} rows.", 2)
+    assert said == ["train: 1.7 tokens on average.", "train: 2 rows."]
 
 
 def test_counts_are_added_up_and_said_at_the_end(records):

@@ -14,7 +14,7 @@ import reasoner
 from reasoner.data.batching import Batches, padding_of
 from reasoner.data.features import Feature
 from reasoner.errors import ConfigError
-from reasoner.language_model import LanguageModel, TokenBatches
+from reasoner.language_model import LanguageModel, Masker, TokenBatches
 from tiny import ARCHITECTURES, CORPUS
 
 FAST = {"use_cpu": True, "bf16": False, "disable_tqdm": True}
@@ -23,7 +23,7 @@ FAST = {"use_cpu": True, "bf16": False, "disable_tqdm": True}
 def batches_of(tokenizer, *, masked=True, seed=0, texts=CORPUS, size=8):
     features = [[Feature({name: list(ids) for name, ids in tokenizer(text).items()})] for text in texts]
     made = Batches(features, size, padding=padding_of(tokenizer))
-    return TokenBatches(made, tokenizer, masked=masked, seed=seed), made
+    return TokenBatches(made, Masker(tokenizer) if masked else None, seed=seed), made
 
 
 def test_masks_are_those_of_devlin_et_al(tiny_bert):

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Sequence
+from math import inf
 from typing import NamedTuple
 
 
@@ -82,12 +83,11 @@ def words_of_tokens(token_offsets: Sequence[tuple[int, int]], words: Sequence[In
         words: in order and without overlap.
         text: the text that the offsets count in.
     """
-    starts = [word.start for word in words]
     indexes = []
     for start, end in token_offsets:
         while start < end and text[start].isspace():
             start += 1
-        word = bisect_right(starts, start) - 1
+        word = bisect_right(words, (start, inf)) - 1  # the last that starts there or before
         # Empty words share their start with what follows them: only one that holds the character counts.
         indexes.append(word if start < end and word >= 0 and start < words[word].end else -1)
     return indexes

@@ -38,6 +38,8 @@ class Example:
 
     aliases: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Other names under which a column is known in the field."""
+    kept_together: ClassVar[str] = "rows of equal text"
+    """What `group` keeps on one side of a split, in words."""
 
     where: str = field(default="", repr=False, compare=False)
     """File and line, for messages."""

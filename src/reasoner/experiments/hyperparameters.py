@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from reasoner import fingerprints
-from reasoner.base_model import embedded_model
+from reasoner.base_model import model_source
 from reasoner.checks.reading import ReadingRecord
 from reasoner.errors import ConfigError
 from reasoner.experiments.search_space import Space, default_space, described, draw, make_space, with_values
@@ -133,12 +134,12 @@ def search(
     with collect(), optuna_quiet(), TemporaryDirectory(prefix="reasoner-", ignore_cleanup_errors=True) as features:
         _check(n_trials, space, overrides)
         folder = _made(output_dir)
-        method, config = as_method(method), TrainingConfig.from_overrides(config, overrides)
+        method, config = as_method(method), _settings(config, overrides)
         name_of("method", type(method))  # or the best setting could not be written
         ranges = make_space(space or default_space(method, _width(model), config), method, config)
         task_class, settings = task_class_and_settings(task)
         reading = ReadingRecord()
-        examples = read_examples(data, task_class.Example, config=config, columns=columns, record=reading)
+        examples = read_examples(data, task_class.schema(settings), config=config, columns=columns, record=reading)
         learned = task_class.from_examples(examples, **settings)
         shared = (ranges, examples, tokenizer, tuple(callbacks), reading if check else None, features)
         given = _Given(model, task, learned, method, config, *shared)
@@ -264,8 +265,15 @@ def _check(n_trials: int, space: Mapping[str, Any] | None, overrides: Mapping[st
         raise ConfigError(f"{' and '.join(both)} cannot be searched and set at once. Leave it out of one.")
 
 
+def _settings(config: TrainingConfig | None, overrides: dict[str, Any]) -> TrainingConfig:
+    config = TrainingConfig.from_overrides(config, overrides)
+    if not isinstance(config.teacher, (str, Path, NoneType)):
+        raise ConfigError("search writes the best setting into a file: save the teacher, and give its folder.")
+    return config
+
+
 def _width(model: Any) -> int:
-    return int(read_config(embedded_model() if model is None else model).hidden_size)
+    return int(read_config(model_source(model)).hidden_size)
 
 
 def _made(output_dir: str | Path | None) -> Path | None:
@@ -282,7 +290,7 @@ def _made(output_dir: str | Path | None) -> Path | None:
 def _made_of(given: _Given) -> dict[str, Any]:
     """Return what must be the same for a study to go on."""
     return {
-        "model": fingerprints.of_model(embedded_model() if given.model is None else given.model),
+        "model": fingerprints.of_model(model_source(given.model)),
         "data": fingerprints.of_examples(given.examples),
         "task": fingerprints.of_task(given.learned),
         "method": fingerprints.of_method(given.method),

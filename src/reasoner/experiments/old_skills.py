@@ -55,7 +55,8 @@ class OldSkills:
 
     def _score(self, predictor: Predictor) -> float:
         predictor.model.to(self.device).eval()
-        examples = examples_from_rows({self.name: self.rows}, predictor.task.Example)[self.name]
+        schema = predictor.task.schema(predictor.task.settings())
+        examples = examples_from_rows({self.name: self.rows}, schema)[self.name]
         evaluation = predictor.evaluate_examples(examples, name=f"old {self.name}")
         return float(evaluation.metrics[predictor.task.primary_metric])
 

@@ -37,7 +37,7 @@ class Records:
         try:
             record: dict[str, Any] = json.loads(path.read_text("utf-8"))
             failed = record["error"] is not None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, RecursionError, KeyError, TypeError):
             say(f"{path.name} cannot be read; the run is made again.")
             return None
         return None if failed else record

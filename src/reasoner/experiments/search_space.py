@@ -29,7 +29,8 @@ Space = dict[str, "BaseDistribution"]
 def default_space(method: Method, width: int, config: TrainingConfig) -> dict[str, Any]:
     """Return where to look for a method on a model of this hidden width.
 
-    What `config` sets to something other than its default stays as it is set, and what has no effect there is left out.
+    What method and `config` set to something other than its default stays as it is set. What has no effect there is
+    left out.
     """
     rate = method.learning_rate(width)
     space: dict[str, Any] = {
@@ -39,6 +40,8 @@ def default_space(method: Method, width: int, config: TrainingConfig) -> dict[st
         "weight_decay": (1e-3, 0.3, "log"),
         "warmup_steps": (0.0, 0.2),
     }
+    own = {item.name: item.default for item in fields(method)}
+    space |= {OF_METHOD + name: where for name, where in method.searched.items() if getattr(method, name) == own[name]}
     fixed = {item.name for item in fields(config) if getattr(config, item.name) != item.default}
     if config.max_steps is not None:
         fixed.add("num_train_epochs")

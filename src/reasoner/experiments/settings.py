@@ -49,7 +49,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
         values = json.loads(Path(path).read_text("utf-8"))
         named, config = values["method"], dict(values["config"])
         name, settings = named["name"], dict(named["settings"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise ConfigError(
             f"'{path}' holds no settings ({type(error).__name__}: {error}). Give a file that search wrote."
         ) from error

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reasoner import fingerprints
-from reasoner.base_model import embedded_model
+from reasoner.base_model import model_source
 from reasoner.checks.reading import ReadingRecord
 from reasoner.errors import ConfigError
 from reasoner.experiments.old_skills import OldSkills, tuned_folder
@@ -199,14 +199,17 @@ def _shared(
         ConfigError: if the variants are not of one task and metric, or a model knows no old task that old data are for.
         DataError: if the data cannot be used.
     """
-    classes = {task_class_and_settings(variant.task)[0] for variant in plan}
+    tasks = [task_class_and_settings(variant.task) for variant in plan]
+    classes = {task_class for task_class, _ in tasks}
     if len(classes) != 1:
         names = ", ".join(sorted(cls.__name__ for cls in classes)) or "none"
         raise ConfigError(f"Variants of one task can be compared; here they are of {names}.")
     for variant in plan if old_data is not None else ():
         tuned_folder(variant.model)
     reading, config = ReadingRecord(), plan[0].config
-    examples = read_examples(data, classes.pop().Example, config=config, columns=columns, record=reading)
+    schemas = [task_class.schema(settings) for task_class, settings in tasks]
+    schema = max(schemas, key=lambda each: len(each.__mro__))  # one that asks for more does for those that ask for less
+    examples = read_examples(data, schema, config=config, columns=columns, record=reading)
     return _Shared(
         examples=examples,
         tasks=_learned(plan, examples),
@@ -270,7 +273,7 @@ def _keys(plan: Sequence[Variant], shared: _Shared) -> list[str]:
     models: dict[int, str] = {}
     keys = []
     for variant in plan:
-        source = embedded_model() if variant.model is None else variant.model
+        source = model_source(variant.model)
         if id(variant.model) not in models:
             models[id(variant.model)] = fingerprints.of_model(source)
         parts = {

@@ -99,6 +99,17 @@ class TaskHead(nn.Module, ABC):
         """
         raise ConfigError(f"r_drop: {type(self).__name__} has no divergence between two predictions. Leave it out.")
 
+    def distillation(self, outputs: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
+        """Return how far outputs are from a teacher's, summed over what the loss counts: a scalar.
+
+        As a rule it is the Kullback-Leibler divergence from the teacher's probabilities (`losses`). Both were divided
+        by the temperature (see `scaled`); of the teacher's outputs there are only the logits.
+
+        Raises:
+            ConfigError: if this head has none.
+        """
+        raise ConfigError(f"teacher: {type(self).__name__} has no distillation. Take another head, or leave it out.")
+
     def gold_probabilities(self, outputs: Outputs, batch: Batch) -> GoldProbabilities | None:
         """Return how probable the gold is, without a graph, on the device of the outputs: the label review reads it.
 

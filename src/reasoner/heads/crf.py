@@ -63,6 +63,14 @@ class CRFHead(TaskHead):
         total = (log_partition(chain, transitions) - path_score(chain, transitions, labels)).sum()
         return LossSum(total, chain.held.sum().to(total.dtype))
 
+    def divergence(self, outputs: Outputs, other: Outputs, batch: Batch) -> Tensor:
+        """Return that of the two distributions over whole sequences; transitions and what normalises cancel."""
+        one, two = (self._gold(each, batch)[0] for each in (outputs, other))
+        transitions = self.transitions.to(one.emissions.dtype)
+        moved = marginals(one, transitions) - marginals(two, transitions)  # (batch, words, labels)
+        return ((moved * (one.emissions - two.emissions)).sum(-1) * one.held).sum() / 2
+
+    @torch.no_grad()
     def gold_probabilities(self, outputs: Outputs, batch: Batch) -> GoldProbabilities:
         """Return those of each labelled word, over all sequences."""
         chain, labels, places = self._gold(outputs, batch)
@@ -74,6 +82,7 @@ class CRFHead(TaskHead):
         own, other = (put_back(values, chain, places, nothing) for values in (own, other))
         return GoldProbabilities(batch.targets["labels"], own, put_back(number, chain, places, nothing.long()), other)
 
+    @torch.no_grad()
     def predict(self, outputs: Outputs, batch: Batch) -> list[Any]:
         """Return a `TokenRecord` a feature: the best sequence, and each label's probability over all sequences."""
         chain, places = chain_of(at_least_float32(outputs["logits"]), batch.targets["words"])

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from reasoner.data.features import Batch
 from reasoner.heads.base import Outputs, TaskHead
-from reasoner.losses import LossSum, grouped_cross_entropy, grouped_divergence
+from reasoner.losses import LossSum, grouped_cross_entropy, grouped_divergence, grouped_kullback_leibler
 
 
 class MultipleChoiceHead(TaskHead):
@@ -35,6 +35,10 @@ class MultipleChoiceHead(TaskHead):
     def divergence(self, outputs: Outputs, other: Outputs, batch: Batch) -> Tensor:
         """Return that of the choices of each question."""
         return grouped_divergence(outputs["logits"].squeeze(-1), other["logits"].squeeze(-1), batch.group)
+
+    def distillation(self, outputs: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
+        """Return the divergence over the choices of each question."""
+        return grouped_kullback_leibler(outputs["logits"].squeeze(-1), teacher["logits"].squeeze(-1), batch.group)
 
     def predict(self, outputs: Outputs, batch: Batch) -> list[Any]:
         """Return the logit of each choice as a float."""

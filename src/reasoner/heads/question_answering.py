@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from reasoner.data.features import Batch
 from reasoner.heads.base import Outputs, TaskHead
-from reasoner.losses import IGNORED, LossSum, cross_entropy, divergence
+from reasoner.losses import IGNORED, LossSum, cross_entropy, divergence, kullback_leibler
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -68,12 +69,11 @@ class QuestionAnsweringHead(TaskHead):
 
     def divergence(self, outputs: Outputs, other: Outputs, batch: Batch) -> Tensor:
         """Return the mean of the start's and the end's, each over the window's own tokens."""
-        padding = batch.targets["context_mask"] == IGNORED  # (batch, length): equal logits differ by nothing
-        start, end = (
-            divergence(*(_without(given[name], padding, LOWEST) for given in (outputs, other))).sum()
-            for name in ("start_logits", "end_logits")
-        )
-        return (start + end) / 2
+        return _over_positions(divergence, outputs, other, batch)
+
+    def distillation(self, outputs: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
+        """Return the mean of the start's and the end's, each over the window's own tokens."""
+        return _over_positions(kullback_leibler, outputs, teacher, batch)
 
     def predict(self, outputs: Outputs, batch: Batch) -> list[Any]:
         """Return a `SpanRecord` a window: all spans in the context up to the longest allowed compete."""
@@ -93,6 +93,17 @@ class QuestionAnsweringHead(TaskHead):
             starts, ends, scores = (tensor.cpu().numpy() for tensor in (begin, begin + length, best[row][real]))
             records.append(SpanRecord(starts, ends, scores, null_score))
         return records
+
+
+def _over_positions(
+    compare: Callable[[Tensor, Tensor], Tensor], outputs: Outputs, other: Outputs, batch: Batch
+) -> Tensor:
+    padding = batch.targets["context_mask"] == IGNORED  # (batch, length): equal logits differ by nothing
+    start, end = (
+        compare(*(_without(given[name], padding, LOWEST) for given in (outputs, other))).sum()
+        for name in ("start_logits", "end_logits")
+    )
+    return (start + end) / 2
 
 
 def _without(logits: Tensor, mask: Tensor, value: float = float("-inf")) -> Tensor:

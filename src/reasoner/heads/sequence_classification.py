@@ -16,6 +16,7 @@ from reasoner.losses import (
     binary_divergence,
     cross_entropy,
     divergence,
+    kullback_leibler,
     squared_error,
 )
 
@@ -83,6 +84,15 @@ class SequenceClassificationHead(TaskHead):
             return super().divergence(outputs, other, batch)
         compare = divergence if self.problem_type == "single_label_classification" else binary_divergence
         return compare(outputs["logits"], other["logits"]).sum()
+
+    def distillation(self, outputs: Outputs, teacher: Outputs, batch: Batch) -> torch.Tensor:
+        """Return the divergence of one label, or of the yes and no of several; of a number the squared error."""
+        ours, theirs = outputs["logits"], teacher["logits"]  # (batch, outputs)
+        if self.problem_type == "regression":
+            return squared_error(ours.squeeze(-1), theirs.squeeze(-1)).total
+        if self.problem_type == "multi_label_classification":  # the softmax of x and 0 is the sigmoid of x
+            ours, theirs = (torch.stack([logits, torch.zeros_like(logits)], dim=-1) for logits in (ours, theirs))
+        return kullback_leibler(ours, theirs).sum()
 
     def gold_probabilities(self, outputs: Outputs, batch: Batch) -> GoldProbabilities | None:
         """Return those of each text's one label; where several may hold there is no other label, but yes or no."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from reasoner.chains import gather_words, take
 from reasoner.data.features import Batch
 from reasoner.heads.base import Outputs, TaskHead
-from reasoner.losses import LossSum, at_least_float32, several_of_many
+from reasoner.losses import LossSum, at_least_float32, binary_divergence, several_of_many
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -74,6 +74,11 @@ class SpanHead(TaskHead):
         return several_of_many(
             outputs["logits"].flatten(2), _gold(batch, outputs["logits"]).flatten(2), possible.flatten(2)
         )
+
+    def divergence(self, outputs: Outputs, other: Outputs, batch: Batch) -> Tensor:
+        """Return that of all spans of each window, each of which is an entity or not."""
+        possible = _possible(batch, outputs["logits"])
+        return (binary_divergence(outputs["logits"], other["logits"]) * possible).sum()
 
     def negative_log_likelihood(self, outputs: Outputs, batch: Batch) -> LossSum:
         """Return the binary cross-entropy of the spans that are predicted: those that score above 0.

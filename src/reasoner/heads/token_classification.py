@@ -12,7 +12,7 @@ from reasoner.chains import ILLEGAL, best_path, chain_of, put_back
 from reasoner.data.features import Batch
 from reasoner.errors import ConfigError
 from reasoner.heads.base import GoldProbabilities, Outputs, TaskHead, gold_probabilities
-from reasoner.losses import IGNORED, LossSum, cross_entropy, divergence
+from reasoner.losses import IGNORED, LossSum, cross_entropy, divergence, kullback_leibler
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -88,6 +88,11 @@ class TokenClassificationHead(TaskHead):
         """Return that of the labelled tokens."""
         labelled = batch.targets["labels"] != IGNORED
         return (divergence(outputs["logits"], other["logits"]) * labelled).sum()
+
+    def distillation(self, outputs: Outputs, teacher: Outputs, batch: Batch) -> torch.Tensor:
+        """Return the divergence over the labelled tokens."""
+        labelled = batch.targets["labels"] != IGNORED
+        return (kullback_leibler(outputs["logits"], teacher["logits"]) * labelled).sum()
 
     def gold_probabilities(self, outputs: Outputs, batch: Batch) -> GoldProbabilities:
         """Return those of each labelled token."""

@@ -31,6 +31,7 @@ class Adapter(Method):
     they are, which is simpler than in the papers.
     """
 
+    searched = {"reduction": [4, 8, 16, 32]}
     style: str = "pfeiffer"
     """"houlsby": behind attention and feed-forward (Houlsby et al., 2019, https://arxiv.org/abs/1902.00751);
     "pfeiffer": behind feed-forward alone (Pfeiffer et al., 2020, https://arxiv.org/abs/2005.00247)."""

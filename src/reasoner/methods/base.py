@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -14,6 +15,9 @@ from reasoner.errors import ConfigError
 @dataclass(frozen=True)
 class Method(ABC):
     """A frozen dataclass; its fields are the method's settings, JSON values."""
+
+    searched: ClassVar[Mapping[str, Any]] = {}
+    """Where a search looks for its own settings if it is told nothing else: see `search`."""
 
     @abstractmethod
     def apply(self, model: Any) -> None:

@@ -20,6 +20,7 @@ class LoRA(Method):
     Hu et al. (2022), "LoRA: Low-Rank Adaptation of Large Language Models", https://arxiv.org/abs/2106.09685.
     """
 
+    searched = {"rank": [2, 4, 8, 16, 32]}
     rank: int = 8
     """Columns of the one matrix and rows of the other."""
     alpha: float = 16.0

@@ -18,6 +18,7 @@ class Prefix(Method):
     BERT, RoBERTa, XLM-R, ELECTRA and decoders.
     """
 
+    searched = {"virtual_tokens": [5, 10, 20, 50]}
     virtual_tokens: int = 20
     """How many; so many tokens less are left for a text."""
 

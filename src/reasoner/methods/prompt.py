@@ -17,6 +17,7 @@ class Prompt(Method):
     An encoder that classifies texts reads the first position, as it always does: here that of a virtual token.
     """
 
+    searched = {"virtual_tokens": [5, 10, 20, 50]}
     virtual_tokens: int = 20
     """How many; so many tokens less are left for a text."""
 

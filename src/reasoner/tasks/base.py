@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from inspect import Parameter, signature
 from random import Random
@@ -67,6 +67,11 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
         """
 
     @classmethod
+    def schema(cls, settings: Mapping[str, Any]) -> type[Any]:
+        """Return the schema that rows are read by under these settings of the task: `Example`, or a class under it."""
+        return cls.Example
+
+    @classmethod
     def from_examples(cls, splits: Splits[ExampleT], **settings: Any) -> Self:
         """Make the task, with what must be learned from the examples of all splits.
 
@@ -83,14 +88,23 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
             DataError: if the value has another form.
         """
 
+    def in_context(self, examples: Iterable[ExampleT], *, whole: bool) -> Iterable[ExampleT]:
+        """Return the examples, in the same order, with what `encode` needs of others; as a rule, as they are.
+
+        Args:
+            examples: a split, or the inputs of a prediction.
+            whole: all of them are here; else they come one by one, perhaps without end.
+        """
+        return examples
+
     @abstractmethod
     def encode(
         self, examples: Sequence[ExampleT], tokenizer: Any, *, max_length: int, stride: int
     ) -> list[list[Feature]]:
         """Return one or more features an example, unpadded; with targets where the example has gold.
 
-        It is called with a part of the examples at a time: a feature depends on its own example alone. What is cut or
-        dropped is told to `notices.count`, which adds it up.
+        It is called with a part of the examples at a time: a feature depends on its own example alone, and on what
+        `in_context` put into it. What is cut or dropped is told to `notices.count`, which adds it up.
         """
 
     @abstractmethod

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from reasoner.data import word_shapes
-from reasoner.data.alignment import Interval, join_words, split_words
-from reasoner.data.entities import entities_of_tags, tags_of_entities
-from reasoner.data.examples import Example, RowDroppedError, RowError, column, text_column
+from reasoner.data import documents, word_shapes
+from reasoner.data.entities import entities_of_tags
+from reasoner.data.examples import RowError, column
 from reasoner.data.features import Feature
-from reasoner.data.gold_tags import GoldRow, check_words, commonest_tags, types_of, unknown_tags, unnamed_numbers
+from reasoner.data.gold_tags import GoldRow, commonest_tags, types_of, unknown_tags, unnamed_numbers
 from reasoner.data.labels import (
     check_loss_settings,
     label_config,
@@ -21,9 +20,10 @@ from reasoner.data.labels import (
     resolve_weights,
     unknown_labels,
 )
-from reasoner.data.tag_schemes import legal_steps, malformed, recognised_scheme, to_iob2, write_spans
+from reasoner.data.sentences import NERExample, NERInDocument, document_name
+from reasoner.data.tag_schemes import legal_steps, recognised_scheme, to_iob2, write_spans
 from reasoner.data.windows import Window, owned_words, texts_in_windows
-from reasoner.errors import DataError, LabelError, Problem, raise_if_any
+from reasoner.errors import ConfigError, DataError, LabelError, Problem, raise_if_any
 from reasoner.losses import IGNORED
 from reasoner.metrics import entity_surfaces, seen_unseen, tag_scores, well_formed_spans
 from reasoner.metrics.calibration import judged_entities
@@ -37,83 +37,6 @@ if TYPE_CHECKING:
 
 Entities = list[dict[str, Any]]
 """A prediction: `{"entity_group", "word", "start", "end", "score", "start_word", "end_word"}` each."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class NERExample(Example):
-    """The words of a sentence, their tags, and where they stand in its text."""
-
-    aliases = {
-        "tokens": ("words",),
-        "ner_tags": ("tags", "labels", "ner"),
-        "text": ("sentence",),
-        "entities": ("spans",),
-    }
-
-    tokens: tuple[str, ...]
-    ner_tags: tuple[str | int, ...] | None = None
-    """One a word: names in any scheme, or numbers; `-100` is not scored. None at prediction."""
-    text: str
-    """The text that offsets count in: the raw one, or the words joined by spaces."""
-    offsets: tuple[Interval, ...]
-    """Where each word stands in `text`."""
-
-    @classmethod
-    def from_columns(cls, columns: Mapping[str, Any], *, where: str) -> Self:
-        """Make an example of words and tags, or of `text` and `entities: [{start, end, label}]`."""
-        entities = column(columns, "entities", cls, default=None)
-        if "entities" in columns and entities is None and "tokens" not in columns:
-            raise RowError("entities is missing", "Give a list; an empty one where there are none.")
-        if entities is not None and column(columns, "tokens", cls, default=None) is None:
-            example = cls.from_text(text_column(columns, "text", cls), where=where)
-            return replace(example, ner_tags=tuple(tags_of_entities(entities, example.text, example.offsets)))
-        words, tags = (column(columns, name, cls) for name in ("tokens", "ner_tags"))
-        for name, value in (("tokens", words), ("ner_tags", tags)):
-            if not isinstance(value, (list, tuple)):
-                raise RowError(f"{name} is {type(value).__name__}, not a list", "Give one item per word.")
-        if len(words) != len(tags):
-            what = f"ner_tags has {len(tags)} items, tokens has {len(words)}"
-            raise RowError(what, "Give one tag per token.", code="unequal_lengths")
-        if not words:
-            raise RowDroppedError("{n} rows hold no words and were left out.")
-        check_words(words)
-        if problem := malformed(["O" if isinstance(tag, int) else tag for tag in tags]):
-            remedy = "Correct it, or give another tag column with columns."
-            raise RowError(problem, remedy, about_labels=True, code="malformed_tag")
-        return cls.from_words(words, tags, where=where)
-
-    @classmethod
-    def from_words(cls, words: Sequence[str], tags: Sequence[str | int] | None = None, *, where: str = "") -> Self:
-        """Make an example of words; its text is the words joined by spaces."""
-        text, offsets = join_words(words)
-        gold = None if tags is None else tuple(tags)
-        return cls(tokens=tuple(words), ner_tags=gold, text=text, offsets=tuple(offsets), where=where)
-
-    @classmethod
-    def from_text(cls, text: str, tags: Sequence[str] | None = None, *, where: str = "") -> Self:
-        """Make an example of raw text, split into words by `alignment.split_words`."""
-        offsets = tuple(split_words(text))
-        words = tuple(text[start:end] for start, end in offsets)
-        return cls(
-            tokens=words, ner_tags=None if tags is None else tuple(tags), text=text, offsets=offsets, where=where
-        )
-
-    @property
-    def texts(self) -> dict[str, str]:
-        """The sentence."""
-        return {"text": self.text}
-
-    @property
-    def group(self) -> str:
-        """Equal sentences must not stand on both sides of a split."""
-        return self.text.casefold()
-
-    @property
-    def stratum(self) -> bool:
-        """Splits keep the share of sentences with an entity."""
-        return any(tag not in ("O", 0, IGNORED) for tag in self.ner_tags or ())
-
-
 Rows = Sequence[NERExample]
 
 
@@ -145,6 +68,14 @@ class NER(Task[NERExample, Entities]):
     constrained: bool = False
     """Predict the most probable tags of a sentence of which no `I-` stands without its entity's beginning; else every
     word's most probable tag, and such an `I-` begins an entity."""
+    document_context: int = 0
+    """Up to how many tokens of the sentences before it, and of those after it, the model reads beside a sentence; they
+    have no label. The data must say which sentences belong together; see `documents.with_context`. 0: none."""
+
+    def __post_init__(self) -> None:
+        """Refuse a context that is no number of tokens."""
+        if type(self.document_context) is not int or self.document_context < 0:
+            raise ConfigError(f"document_context={self.document_context!r} is no number of tokens. Give 0, or 64, say.")
 
     @property
     def primary_metric(self) -> str:
@@ -152,11 +83,16 @@ class NER(Task[NERExample, Entities]):
         return "f1"
 
     @classmethod
+    def schema(cls, settings: Mapping[str, Any]) -> type[NERExample]:
+        """With `document_context` a row must name its document."""
+        return NERInDocument if settings.get("document_context") else NERExample
+
+    @classmethod
     def from_examples(cls, splits: Splits[NERExample], **settings: Any) -> Self:
         """Recognise the scheme and learn the tags; see `Task.from_examples`."""
         task = cls(**settings)
         check_loss_settings(task.label_smoothing, task.focal_gamma)
-        raise_if_any(problem for examples in splits.values() for problem in task._numbered(examples))
+        raise_if_any(problem for examples in splits.values() for problem in task._unusable(examples))
         if task.scheme is None:
             task = replace(task, scheme=recognised_scheme([task.raw_tags(e) for part in splits.values() for e in part]))
         gold, problems = {}, []
@@ -177,8 +113,8 @@ class NER(Task[NERExample, Entities]):
 
     def problems(self, examples: Rows) -> list[Problem]:
         """Return what is wrong with the tags of further data."""
-        if unnamed := self._numbered(examples):
-            return unnamed
+        if unusable := self._unusable(examples):
+            return unusable
         gold, unreadable = self._read(examples)
         return unreadable or unknown_labels(types_of(gold), self._type_names()) or unknown_tags(gold, self.labels)
 
@@ -189,18 +125,44 @@ class NER(Task[NERExample, Entities]):
         return [None if name is None else next(converted) for name in names]
 
     def example_from_input(self, value: Any) -> NERExample:
-        """Accept a string, or a list of words."""
+        """Accept a string, or a list of words; or a dict with one of them as `text` or `tokens`, and a `document`."""
+        if isinstance(value, Mapping):
+            text = column(value, "text", NERExample, None)
+            example = self.example_from_input(column(value, "tokens", NERExample, text))
+            if (document := column(value, "document", NERExample, None)) is None:
+                return example
+            try:
+                return NERInDocument(**vars(example), document=document_name(document))
+            except RowError as error:
+                raise DataError(f"{error.what}. {error.remedy}") from None
         if isinstance(value, str):
             return NERExample.from_text(value)
         if isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value):
             return NERExample.from_words(value)
-        raise DataError(f"ner predicts for a string or a list of words, not for {value!r:.60}.")
+        raise DataError(f"ner predicts for a string, a list of words, or a dict with these, not for {value!r:.60}.")
+
+    def in_context(self, examples: Iterable[NERExample], *, whole: bool) -> Iterable[NERExample]:
+        """Return the examples with their neighbours in the document, if `document_context` asks for them."""
+        return (
+            documents.in_documents(examples, self.document_context, whole=whole) if self.document_context else examples
+        )
 
     def encode(self, examples: Rows, tokenizer: Any, *, max_length: int, stride: int) -> list[list[Feature]]:
         """Return a feature for each window of the text; each word has its label in the one window that owns it."""
         texts = [example.text for example in examples]
         windows = texts_in_windows(tokenizer, texts, max_length=max_length, stride=stride)
-        return [self._features(example, group) for example, group in zip(examples, windows, strict=True)]
+        features = [self._features(example, group) for example, group in zip(examples, windows, strict=True)]
+        if not self.document_context:
+            return features
+        return documents.with_context(
+            features,
+            windows,
+            examples,
+            tokenizer,
+            most=self.document_context,
+            max_length=max_length,
+            shapes=bool(self.case_features),
+        )
 
     def decode(self, records: Sequence[Any], features: Sequence[Sequence[Feature]], examples: Rows) -> list[Entities]:
         """Return for each text its entities: `{"entity_group", "word", "start", "end", "score", ...}`.
@@ -333,8 +295,10 @@ class NER(Task[NERExample, Entities]):
         return word_shapes.NUMBER if self.case_features else 0
 
     def elsewhere(self) -> str:
-        """Return what case features ask for."""
-        return word_shapes.ELSEWHERE if self.case_features else ""
+        """Return what case features and context ask for."""
+        shapes = word_shapes.ELSEWHERE if self.case_features else ""
+        context = documents.elsewhere(self.document_context) if self.document_context else ""
+        return f"{shapes} {context}".strip()
 
     def matched_to(self, config: PreTrainedConfig) -> Self:
         """Return the task with its tags in the model's order, when the model has the same tags."""
@@ -382,9 +346,11 @@ class NER(Task[NERExample, Entities]):
     def _type_names(self) -> list[str]:
         return list(dict.fromkeys(label[2:] for label in self.labels if label != "O"))
 
-    def _numbered(self, examples: Rows) -> list[Problem]:
-        """Return what is wrong with tags that are numbers."""
-        return unnamed_numbers(((row.where, row.ner_tags or ()) for row in examples), self.tag_names or self.labels)
+    def _unusable(self, examples: Rows) -> list[Problem]:
+        """Return what is wrong with tags that are numbers, and which rows lack the document that is to be read."""
+        numbers = ((row.where, row.ner_tags or ()) for row in examples)
+        unplaced = documents.undocumented(examples) if self.document_context else []
+        return [*unnamed_numbers(numbers, self.tag_names or self.labels), *unplaced]
 
     def _read(self, examples: Iterable[NERExample]) -> tuple[list[GoldRow], list[Problem]]:
         """Return the gold of the rows, and which rows have tags that are not of the scheme."""

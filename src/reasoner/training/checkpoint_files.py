@@ -70,6 +70,8 @@ def fault(folder: Path) -> str:
         if manifest["format"] != FORMAT:
             return f"it has format {manifest['format']!r}, and this version reads {FORMAT}"
         for name, wanted in manifest["files"].items():
+            if Path(name).name != name:
+                return f"{MANIFEST} names '{name}', which is outside of it"
             found = _described(folder / name)
             if found["bytes"] != wanted["bytes"]:
                 return f"{name} has {found['bytes']:,} bytes instead of {wanted['bytes']:,}"

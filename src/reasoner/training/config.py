@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from math import isfinite
+from pathlib import Path
 from typing import Any, Self
 
 from reasoner.errors import ConfigError, suggestion
@@ -71,6 +72,19 @@ class TrainingConfig:
     adversarial_epsilon: float = 0.0
     """Move the embedded tokens of each sequence this far along their gradient, and add the loss of another pass on them
     (Miyato et al., 2017, https://arxiv.org/abs/1605.07725; 0.1 to 2). A step takes twice the time. 0: no such pass."""
+    teacher: Any = None
+    """A tuned model whose probabilities this one learns beside the gold labels: a folder that this library wrote, or a
+    `Result` (Hinton et al., 2015, https://arxiv.org/abs/1503.02531). What it says of the training rows is computed once
+    (and kept, within `frozen_cache_mb` and `frozen_cache_disk_mb`). None: the gold labels alone."""
+    distillation_weight: float | None = None
+    """The teacher's share of the loss, from 0 to 1; the gold labels have the rest. None: 0.5. Only with `teacher`."""
+    distillation_temperature: float | None = None
+    """What the logits of both models are divided by before the teacher's probabilities are learned: above 1 the labels
+    that it thinks improbable count more. None: 2. Only with `teacher`."""
+    language_modeling_weight: float = 0.0
+    """Also predict tokens of the batch's own texts, and add this times the mean loss of that to the task's mean loss
+    (Radford et al., 2018: 0.5; Chronopoulou et al., 2019, https://arxiv.org/abs/1902.10547). The checkpoint must have
+    an output layer over the vocabulary, as what `pretrain` writes has. A step takes twice the time. 0: no text."""
     fast_dropout: bool = True
     """On the CPU, draw 16 random bits for each value that dropout may set to zero: less than half the time, and
     the probability is `dropout` to within 2**-17. False: PyTorch's own dropout, with its random numbers."""
@@ -155,8 +169,18 @@ class TrainingConfig:
         return replace(config or cls(), **overrides)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as JSON values."""
-        return asdict(self)
+        """Return the settings as JSON values; of a teacher in memory the name of what it was tuned from."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        if self.teacher is not None:
+            run = getattr(self.teacher, "run", None)
+            values["teacher"] = str(self.teacher) if run is None else f"{run.model}, {run.method}"
+        return values
+
+    @property
+    def distillation(self) -> tuple[float, float]:
+        """The teacher's share of the loss, and the temperature."""
+        weight, temperature = self.distillation_weight, self.distillation_temperature
+        return 0.5 if weight is None else weight, 2.0 if temperature is None else temperature
 
     def _problems(self) -> list[str]:
         return [
@@ -178,6 +202,11 @@ def _whole(least: int) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
+def _is_teacher(value: Any) -> bool:
+    named = isinstance(value, (str, Path)) and str(value) != ""
+    return named or (hasattr(value, "predictor") and hasattr(value, "run"))
+
+
 def _none_or(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or holds(value)
 
@@ -188,11 +217,17 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     (f"{_COUNTS} logging_steps keep_checkpoints", "an integer of at least 1", _whole(1)),
     (f"{_LIMITS} max_length", "None or an integer of at least 1", _none_or(_whole(1))),
     (
-        "weight_decay warmup_steps max_grad_norm min_delta r_drop adversarial_epsilon",
+        "weight_decay warmup_steps max_grad_norm min_delta r_drop adversarial_epsilon language_modeling_weight",
         "a number of at least 0",
         _number(lambda x: x >= 0),
     ),
-    ("learning_rate head_learning_rate", "None or a number above 0", _none_or(_number(lambda x: x > 0))),
+    (
+        "learning_rate head_learning_rate distillation_temperature",
+        "None or a number above 0",
+        _none_or(_number(lambda x: x > 0)),
+    ),
+    ("distillation_weight", "None or from 0 to 1", _none_or(_number(lambda x: 0 <= x <= 1))),
+    ("teacher", "None, a folder that this library wrote, or a Result", _none_or(_is_teacher)),
     ("layer_decay", "None or above 0 and at most 1", _none_or(_number(lambda x: 0 < x <= 1))),
     ("adam_epsilon", "a number above 0", _number(lambda x: x > 0)),
     ("adam_beta1 adam_beta2 sgd_momentum", "in [0, 1)", _number(lambda x: 0 <= x < 1)),

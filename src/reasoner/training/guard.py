@@ -143,7 +143,7 @@ def replay(folder: str | Path, model: nn.Module) -> LossSum:
         tensors = load_file(folder / "batch.safetensors")
         load_model(model, folder / "weights.safetensors")
         bf16, in_batch = report["bf16"], report["in_batch"]
-    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
+    except (OSError, SafetensorError, RuntimeError, ValueError, RecursionError, KeyError) as error:
         raise CheckpointError(f"'{folder}' cannot be run again with this model: {error}") from error
     device = next(model.parameters()).device
     parts = {part: {name.partition(".")[2]: tensor.to(device) for name, tensor in tensors.items()

@@ -1,9 +1,10 @@
-"""Which passes give a batch's gradient: one, two that must agree (R-Drop), one more on attacked embeddings?"""
+"""What gives a batch's gradient: one pass, two that must agree (R-Drop), one more on attacked embeddings; a teacher?"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,6 +14,18 @@ from reasoner.errors import ConfigError
 from reasoner.losses import LossSum
 from reasoner.notices import say
 from reasoner.training.config import TrainingConfig
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What objectives beyond the task's loss are made of; see `Objective`."""
+
+    embeddings: nn.Module | None = None
+    """The module that looks up the tokens, for adversarial training."""
+    teacher: Callable[[Any], Any] | None = None
+    """Gives the teacher's outputs for a batch on the model's device, for distillation."""
+    text_loss: Callable[[Any], LossSum] | None = None
+    """Gives the loss of predicting tokens of such a batch, for language modelling."""
 
 
 class Objective:
@@ -25,29 +38,46 @@ class Objective:
     of each sequence are moved by `adversarial_epsilon` along the gradient of the objective, and the loss of one more
     pass on them is added. The embeddings are not normalised as there.
 
+    Distillation (Hinton, Vinyals & Dean, 2015, https://arxiv.org/abs/1503.02531, section 2): in each of these passes
+    the task's loss counts 1 - weight, and weight counts what `model.distillation` gives: temperature squared times the
+    Kullback-Leibler divergence from the teacher's probabilities, both at that temperature.
+
+    Language modelling beside the task (Radford et al., 2018, section 3.2): the mean loss of predicting tokens of the
+    batch's texts, times `language_modeling_weight` and what the task's loss counts in the batch, is added once.
+
     Args:
         model: has `loss`, and for R-Drop `divergence(outputs, other, batch)`: a scalar, summed over what the loss
-            counts.
-        config: `r_drop` and `adversarial_epsilon`.
-        embeddings: the module that looks up the tokens; needed for adversarial training.
+            counts; likewise for distillation `distillation(outputs, teacher, batch, temperature=)`.
+        config: `r_drop`, `adversarial_epsilon`, `distillation` and `language_modeling_weight`.
+        extras: what these need.
         precision: gives a context for the forward passes.
 
     Raises:
-        ConfigError: if it is missing.
+        ConfigError: if that is missing.
     """
 
     def __init__(
         self,
         model: nn.Module,
         config: TrainingConfig,
-        embeddings: nn.Module | None = None,
+        extras: Extras | None = None,
         *,
         precision: Callable[[], AbstractContextManager[object]],
     ) -> None:
-        if config.adversarial_epsilon and embeddings is None:
-            raise ConfigError("adversarial_epsilon: the trainer needs to know what to attack: give embeddings.")
-        self.model, self.precision, self.embeddings = model, precision, embeddings
+        extras = extras or Extras()
+        wanted = {
+            "adversarial_epsilon": (config.adversarial_epsilon, extras.embeddings, "embeddings"),
+            "teacher": (config.teacher is not None, extras.teacher, "teacher"),
+            "language_modeling_weight": (config.language_modeling_weight, extras.text_loss, "text_loss"),
+        }
+        for name, (is_on, given, what) in wanted.items():
+            if is_on and given is None:
+                raise ConfigError(f"{name}: the trainer lacks what it needs for that. Give Extras({what}=...).")
+        self.model, self.precision, self.embeddings = model, precision, extras.embeddings
+        self.teacher, self.text_loss = extras.teacher, extras.text_loss
         self.r_drop, self.epsilon = config.r_drop, config.adversarial_epsilon
+        self.weight, self.temperature = config.distillation
+        self.text_weight = config.language_modeling_weight
         self._compared = False
 
     def backward(self, batch: Any, seen: Callable[[Any], None]) -> LossSum:
@@ -59,23 +89,31 @@ class Objective:
         """
         with self._kept() as tokens:
             with self.precision():
-                outputs, loss = self._run(batch)
-                objective = loss.total
+                outputs, loss, objective = self._run(batch)
                 if self.r_drop:
-                    other, second = self._run(batch)
+                    other, second, of_second = self._run(batch)
                     loss = loss._replace(total=(loss.total + second.total) / 2)
-                    objective = loss.total + self.r_drop * self._divergence(outputs, other, batch)
+                    objective = (objective + of_second) / 2 + self.r_drop * self._divergence(outputs, other, batch)
+                if self.text_loss is not None:
+                    text = self.text_loss(batch)
+                    objective = objective + self.text_weight * loss.count * text.total / text.count
             seen(outputs)
             objective.backward()  # type: ignore[no-untyped-call]
         if self.epsilon:
             with self._moved(_attack(tokens, batch, self.epsilon)), self.precision():
-                _, attacked = self._run(batch)
-            attacked.total.backward()  # type: ignore[no-untyped-call]
+                _, _, attacked = self._run(batch)
+            attacked.backward()  # type: ignore[no-untyped-call]
         return loss
 
-    def _run(self, batch: Any) -> tuple[Any, LossSum]:
+    def _run(self, batch: Any) -> tuple[Any, LossSum, Tensor]:
+        """Return the outputs, the task's loss, and what is to become small: its total, or with the teacher's share."""
         outputs = self.model(batch)
-        return outputs, self.model.loss(outputs, batch)  # type: ignore[operator]
+        loss: LossSum = self.model.loss(outputs, batch)  # type: ignore[operator]
+        if self.teacher is None:
+            return outputs, loss, loss.total
+        said, temperature = self.teacher(batch), self.temperature
+        apart: Tensor = self.model.distillation(outputs, said, batch, temperature=temperature)  # type: ignore[operator]
+        return outputs, loss, (1 - self.weight) * loss.total + self.weight * apart
 
     def _divergence(self, outputs: Any, other: Any, batch: Any) -> Tensor:
         divergence: Tensor = self.model.divergence(outputs, other, batch)  # type: ignore[operator]

@@ -25,7 +25,7 @@ from reasoner.training.guard import LossWatch
 from reasoner.training.history import History
 from reasoner.training.lean import LeanStep
 from reasoner.training.micro_batches import MicroBatches
-from reasoner.training.objective import Objective
+from reasoner.training.objective import Extras, Objective
 from reasoner.training.optimizer import make_optimizer, make_schedule
 from reasoner.training.parts import pays_to_cut
 from reasoner.training.prefetch import made_ahead, pinned
@@ -59,7 +59,7 @@ class Trainer:
         callbacks: see `Callback`.
         watch: what to do about a step whose loss or gradient is not finite; None: a `LossWatch` that writes no files.
         rate_factors: what the learning rate is multiplied by for a weight, by name; see `make_optimizer`.
-        embeddings: the module that looks up the tokens, for `adversarial_epsilon`.
+        extras: what some objectives need; see `training.objective`.
 
     Raises:
         ConfigError: if there is nothing to train, or a part is missing.
@@ -76,7 +76,7 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         watch: LossWatch | None = None,
         rate_factors: Mapping[str, float] | None = None,
-        embeddings: nn.Module | None = None,
+        extras: Extras | None = None,
     ) -> None:
         rate = _checked_rate(batches, config, evaluate, stopping)
         self.model, self.batches, self.config = model, batches, config
@@ -92,12 +92,12 @@ class Trainer:
         self.steps_per_epoch = self._steps_of_epoch(0)  # from then on that of the epoch that runs
         self.optimizer = make_optimizer(model, config, rate, rate_factors)
         self.schedule = make_schedule(self.optimizer, config, self.total_steps)
-        self._lean = _lean_step(self.device, config)
+        self._lean, self._checkpoints = _lean_step(self.device, config), _checkpoints(config, stopping)
         together, for_cache = getattr(batches, "keep_together", True), pays_to_cut(model, self.device)
         self._micro_batches = MicroBatches(keep_together=together, for_cache=for_cache)
-        self._objective = Objective(model, config, embeddings, precision=partial(autocast, self.device, config.bf16))
+        precision = partial(autocast, self.device, config.bf16)
+        self._objective = Objective(model, config, extras, precision=precision)
         self._average = None if config.ema_decay is None else MovingAverage(self.weights, config.ema_decay)
-        self._checkpoints = _checkpoints(config, stopping)
         self.history = History()
         self.step, self.epoch, self.position = 0, 0, 0  # the last: steps of this epoch that were made
         self._losses: list[tuple[float, float]] = []  # total and count of each step since the last row of the history

@@ -53,11 +53,14 @@ def test_tabs_and_spaces_may_be_mixed() -> None:
     assert read("EU B-ORG\nrejects\tO\n\nPeter B-PER") == TWO
 
 
-def test_document_starts_are_skipped_counted_and_part_sentences() -> None:
+def test_document_starts_are_counted_part_sentences_and_number_documents() -> None:
     with notices.collect() as said:
         rows = read("-DOCSTART- -X- O O\n\nEU NNP B-NP B-ORG\nrejects VBZ B-VP O\n-DOCSTART-\nPeter NNP B-NP B-PER\n")
-    assert rows == TWO
-    assert said == ["2 -DOCSTART- lines were skipped."]
+    assert rows == [{"document": 1, **TWO[0]}, {"document": 2, **TWO[1]}]
+    assert said == ["2 -DOCSTART- lines were read as the beginnings of documents."]
+    late = read("EU B-ORG\n\n-DOCSTART- O\n-DOCSTART- O\n\na O\n\nb O\n-DOCSTART- O\nc O")
+    assert [row["document"] for row in late] == [0, 2, 2, 3]
+    assert read("-DOCSTART- x O\nEU x O", document=1) == [{"tokens": ["EU"], "document": ["x"], "ner_tags": ["O"]}]
 
 
 def test_comments_are_skipped_and_counted_but_hashtags_are_words() -> None:

@@ -87,7 +87,7 @@ def test_what_a_file_had_dropped_is_said_with_its_name(tmp_path: Path) -> None:
     path = write(tmp_path / "a.conll", "-DOCSTART- O\n\nEU B-ORG\n\n-DOCSTART- O\n")
     with notices.collect() as said:
         read_rows(path)
-    assert said == ["a.conll: 2 -DOCSTART- lines were skipped."]
+    assert said == ["a.conll: 2 -DOCSTART- lines were read as the beginnings of documents."]
 
 
 def test_half_characters_are_refused(tmp_path: Path) -> None:

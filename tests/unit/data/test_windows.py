@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
@@ -13,6 +13,7 @@ from reasoner.data.alignment import join_words, words_of_tokens
 from reasoner.data.windows import owners, tokenize, tokenize_in_windows
 from reasoner.errors import ConfigError
 from reasoner.notices import collect
+from tiny import CORPUS
 
 EMOJI = "\U0001f469\u200d\U0001f467"
 WORDS = ["the", "harbour", "Lisbon", "x" * 40, "\u200b", EMOJI, "e\u0301", "日本", "", " ", "#!", "Zürich", "\u0301"]
@@ -182,3 +183,23 @@ def test_the_owner_holds_the_first_sub_word_of_real_tokens(tokenizer, words, roo
         if window >= 0:
             places = global_positions(windows[window], window, room, stride)
             assert places[word_of_token[window].index(word)] == whole.index(word)
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "llama", "deberta-v2"])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_what_is_cut_is_what_the_tokenizer_would_cut(tiny_models, architecture, side, data):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_models(architecture))
+    tokenizer.truncation_side = side
+    words = st.lists(st.sampled_from(" ".join(CORPUS).split()), max_size=12).map(" ".join)
+    first, second, length = data.draw(words), data.draw(st.none() | words), data.draw(st.integers(5, 20))
+    (found,), cut = tokenize(tokenizer, [first], None if second is None else [second], max_length=length)
+    theirs = tokenizer(
+        [first], None if second is None else [second], truncation="longest_first", max_length=length,
+        return_offsets_mapping=True, verbose=False,
+    )  # fmt: skip
+    if theirs["input_ids"][0]:  # a decoder has no token for an empty text
+        assert found.inputs == {name: theirs[name][0] for name in found.inputs}
+        assert found.offsets == theirs["offset_mapping"][0] and found.sequence == theirs.sequence_ids(0)
+    assert cut == bool(theirs.encodings[0].overflowing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from reasoner.experiments.search_space import default_space, described, draw, ma
 from reasoner.methods.freeze import Freeze  # noqa: E402
 from reasoner.methods.full import Full  # noqa: E402
 from reasoner.methods.head import HeadOnly  # noqa: E402
+from reasoner.registry import resolve  # noqa: E402
 from reasoner.training.config import TrainingConfig  # noqa: E402
 
 PLAIN = TrainingConfig()
@@ -70,6 +72,18 @@ def test_the_default_holds_the_rule_of_the_method_in_its_middle(method: Any, wid
     assert space.keys() == {
         "learning_rate", "per_device_train_batch_size", "num_train_epochs", "weight_decay", "warmup_steps"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["lora", "adapter", "prefix", "prompt", "full", "ia3", "top-k"])
+def test_a_method_brings_settings_of_its_own(name: str) -> None:
+    method = resolve("method", name)()
+    own = {key.removeprefix("method."): where for key, where in default_space(method, 384, PLAIN).items() if "." in key}
+    assert own == dict(method.searched)
+    for setting, values in own.items():
+        assert getattr(method, setting) in values  # the default is among them
+        changed = replace(method, **{setting: max(values)})
+        assert f"method.{setting}" not in default_space(changed, 384, PLAIN) or max(values) == getattr(method, setting)
+    make_space(default_space(method, 384, PLAIN), method, PLAIN)
 
 
 @pytest.mark.parametrize(

@@ -143,3 +143,27 @@ def test_a_word_without_gold_is_no_part_of_the_trained_sequence(head):
     without = head.loss({"logits": outputs["logits"][:, [0, 2]]}, batch_of([[1, 1]], [[1, 2]]))
     assert with_gap.count.item() == 2
     torch.testing.assert_close(with_gap.total, without.total)
+
+
+def test_the_divergence_is_that_of_all_sequences(head):
+    """Against the Kullback-Leibler divergences of two lists of every legal sequence, in float64."""
+    head = head.double()
+    one, two = ({"logits": logits(2, 4, seed)["logits"].double().requires_grad_()} for seed in (3, 4))
+    batch = batch_of([[0, 1, 1, 1], [0, 1, 0, 1]], [[-100, 1, 2, 0], [-100, 0, -100, 3]])
+    expected = 0.0
+    for row, places in ((0, [1, 2, 3]), (1, [1, 3])):
+        paths = torch.cartesian_prod(*[torch.arange(5)] * len(places))
+        held = torch.ones(len(paths), len(places), dtype=torch.long)
+        scores = []
+        for outputs in (one, two):
+            chain, _ = chain_of(outputs["logits"][row, places].expand(len(paths), -1, -1), held)
+            scores.append(path_score(chain, head.transitions, paths).log_softmax(0))
+        p, q = scores
+        expected = expected + ((p.exp() - q.exp()) * (p - q)).clamp(min=-1e6).sum() / 2
+    found = head.divergence(one, two, batch)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-9) and found.item() > 0
+    names = (one["logits"], two["logits"])
+    for ours, theirs in zip(torch.autograd.grad(found, names), torch.autograd.grad(expected, names), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-9)
+    assert head.divergence(one, one, batch).item() == 0
+    head.float()

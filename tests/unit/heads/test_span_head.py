@@ -122,3 +122,18 @@ def test_it_learns_entities_inside_of_entities(prepare):
     )
     evaluation = predictor.evaluate(data)
     assert nested >= 15 and evaluation.metrics["f1"] >= 0.95
+
+
+def test_the_divergence_is_over_spans_that_can_be(head):
+    batch = batch_of([[0, 2, 2, 2], [2, 0, 1, 0]])
+    possible = torch.zeros(2, 2, 3, 3, dtype=torch.bool)
+    for row, spans in {0: [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)], 1: [(0, 0), (0, 1)]}.items():
+        for first, last in spans:
+            possible[row, :, first, last] = True
+    one, two = ({"logits": torch.randn(2, 2, 3, 3, generator=torch.Generator().manual_seed(seed))} for seed in (1, 2))
+    p, q = (torch.distributions.Bernoulli(logits=each["logits"][possible].double()) for each in (one, two))
+    kl = torch.distributions.kl_divergence
+    expected = (kl(p, q) + kl(q, p)).sum().item() / 2
+    assert head.divergence(one, two, batch).item() == pytest.approx(expected, rel=1e-5)
+    elsewhere = {"logits": one["logits"] + 5 * ~possible}
+    assert head.divergence(one, elsewhere, batch).item() == 0

@@ -22,7 +22,7 @@ from reasoner.methods.lora import LoRA
 from reasoner.methods.prefix import Prefix
 from reasoner.methods.prompt import Prompt
 from reasoner.model import TaskModel, auto_model
-from reasoner.networks import quietly
+from reasoner.notices import quietly
 from reasoner.proof import trial_batch
 from reasoner.reports.run import Run
 from reasoner.storage import load_folder, save_folder

@@ -367,9 +367,14 @@ def test_inputs_of_predict():
     assert task.example_from_input("Anna left.").tokens == ("Anna", "left", ".")
     assert task.example_from_input(["Anna left", "."]).text == "Anna left ."
     assert task.example_from_input([]).tokens == ()
-    for value in (7, {"text": "a"}, ["a", 7], None):
-        with pytest.raises(DataError, match="ner predicts for a string or a list of words, not for "):
+    assert task.example_from_input({"text": "Anna left", "id": 3}) == task.example_from_input("Anna left")
+    placed = task.example_from_input({"words": ["Anna", "left"], "doc_id": 7})
+    assert (placed.document, placed.text, placed.tokens) == (7, "Anna left", ("Anna", "left"))
+    for value in (7, {"id": "a"}, ["a", 7], None):
+        with pytest.raises(DataError, match="ner predicts for a string, a list of words, or a dict with these, not "):
             task.example_from_input(value)
+    with pytest.raises(DataError, match=r"document is \['a', 'b'\]. Name its document by a text or a whole number"):
+        task.example_from_input({"text": "a", "document": ["a", "b"]})
 
 
 def test_predictions_need_no_gold(tokenizer):

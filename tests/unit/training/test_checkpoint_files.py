@@ -97,6 +97,7 @@ def test_each_damage_is_seen(checkpoint):
         (MANIFEST, b"[]", "is damaged"),
         (MANIFEST, b"{}", "is damaged"),
         (MANIFEST, b'{"format": 1, "files": 3}', "is damaged"),
+        (MANIFEST, b'{"format": 1, "files": {"../x": {}}}', "names '../x', which is outside of it"),
         ("values.json", b"{}", "bytes instead of"),
     ],
 )

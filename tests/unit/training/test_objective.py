@@ -21,6 +21,7 @@ from reasoner.tasks.qa import QuestionAnswering
 from reasoner.training import parts
 from reasoner.training.callbacks import Callback
 from reasoner.training.config import TrainingConfig
+from reasoner.training.objective import Extras
 from reasoner.training.trainer import Trainer
 
 TASKS = {"nli": NLI(), "ner": NER(), "qa": QuestionAnswering(), "multiple_choice": MultipleChoice(),
@@ -32,7 +33,7 @@ def gradients(predictor, data, *, batch_size=8, seed=5, callbacks=(), **settings
     config = TrainingConfig(use_cpu=True, bf16=False, learning_rate=1e-3, fast_dropout=False, **settings)
     batches = predictor.batches(data, batch_size=batch_size)
     embeddings = predictor.model.network.get_input_embeddings()
-    trainer = Trainer(predictor.model, batches, config=config, embeddings=embeddings, callbacks=callbacks)
+    trainer = Trainer(predictor.model, batches, config=config, extras=Extras(embeddings), callbacks=callbacks)
     trainer.model.train()
     trainer.optimizer.zero_grad()
     torch.manual_seed(seed)
@@ -268,7 +269,7 @@ def test_the_trainer_must_know_what_to_attack():
     class One(list):
         epoch = 0
 
-    with pytest.raises(ConfigError, match="give embeddings"):
+    with pytest.raises(ConfigError, match=r"Give Extras\(embeddings"):
         Trainer(nn.Linear(1, 1), One([1]), config=TrainingConfig(learning_rate=1.0, adversarial_epsilon=1.0))
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from reasoner import notices
 from reasoner.data.formats.text import split_lines
@@ -32,11 +33,14 @@ class Table(NamedTuple):
     ragged: list[TokenLine]
     """Lines with another number of columns that are no comments."""
     comments: int
-    documents: int
+    documents: list[int]
+    """The lines on which a document begins."""
 
 
 def read_conll(text: str, source: str, numbers: Mapping[str, int]) -> list[Row]:
     """Return one row a sentence: `tokens`, `ner_tags` if there is a tag column, and the further columns named.
+
+    Where -DOCSTART- lines begin documents, `document` is the number of the sentence's, from 1 on (0: before the first).
 
     Args:
         text: the file's text.
@@ -52,7 +56,7 @@ def read_conll(text: str, source: str, numbers: Mapping[str, int]) -> list[Row]:
     if table.comments:
         notices.count("{n} comment lines were skipped.", table.comments)
     if table.documents:
-        notices.count("{n} -DOCSTART- lines were skipped.", table.documents)
+        notices.count("{n} -DOCSTART- lines were read as the beginnings of documents.", len(table.documents))
     raise_if_any(_ragged(table, source))
     if not table.sentences:
         return []
@@ -61,7 +65,7 @@ def read_conll(text: str, source: str, numbers: Mapping[str, int]) -> list[Row]:
     column = columns["tokens"]
     prefix = _language_prefix([fields[column] for sentence in table.sentences for _, fields in sentence])
     raise_if_any(_empty_words(table, column, prefix, source))
-    rows = [_row(sentence, columns, source) for sentence in table.sentences]
+    rows = [_row(sentence, columns, source, table.documents) for sentence in table.sentences]
     if not prefix:
         return rows
     notices.say(f"{source}: every word begins with '{prefix}', which was removed.")
@@ -81,12 +85,13 @@ def parse(text: str) -> Table:
     split, width = _layout([line for line in lines if line.strip() and not line.startswith(DOCUMENT_START)])
     sentences: list[list[TokenLine]] = [[]]
     ragged: list[TokenLine] = []
-    comments = documents = 0
+    documents: list[int] = []
+    comments = 0
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             sentences.append([])
         elif line.startswith(DOCUMENT_START):
-            documents += 1
+            documents.append(number)
             sentences.append([])
         elif len(fields := split(line)) == width:
             sentences[-1].append((number, fields))
@@ -116,9 +121,11 @@ def _at_spaces(line: str) -> list[str]:
     return _SPACES.split(line.strip(" \t"))
 
 
-def _row(sentence: list[TokenLine], columns: Mapping[str, int], source: str) -> Row:
-    values = {name: [fields[column] for _, fields in sentence] for name, column in columns.items()}
-    return Row(values, source, sentence[0][0])
+def _row(sentence: list[TokenLine], columns: Mapping[str, int], source: str, documents: Sequence[int]) -> Row:
+    line = sentence[0][0]
+    values: dict[str, Any] = {"document": bisect(documents, line)} if documents else {}
+    values |= {name: [fields[column] for _, fields in sentence] for name, column in columns.items()}
+    return Row(values, source, line)
 
 
 def _all_columns(numbers: Mapping[str, int], width: int) -> dict[str, int]:
