@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import reasoner
+from reasoner import fingerprints
 from reasoner.errors import ConfigError
-from reasoner.experiments import fingerprints
 from reasoner.experiments.settings import read_settings, write_settings
 from reasoner.methods.full import Full
 from reasoner.result import Result
