@@ -62,7 +62,7 @@ class Resumption:
         if self._state is not None:
             self._compare(self._state["made_of"])
             step = self._state["trainer"]["step"]
-            say(f"Training goes on after step {step}, from the newest whole checkpoint in '{name}'.")
+            say(f"Training goes on after step {step}: step-{step:06} is the newest whole checkpoint in '{name}'.")
             return True
         finished = made_of_finished(self.folder)
         if finished is None:
