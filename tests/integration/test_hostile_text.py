@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -10,6 +12,8 @@ import reasoner
 from reasoner import synthetic
 from reasoner.errors import ReasonerError
 
+CASES = int(os.environ.get("REASONER_FUZZ_CASES", "20000")) // 20
+"""For each task; the others are for the readers, see test_fuzzed_files.py."""
 TEXTS = {
     "zero width": "a\u200bb\u200d c\ufeffd",
     "only zero width": "\u200b\u200d\ufeff",
@@ -90,7 +94,7 @@ def test_any_text(tuned, architecture, task, name):
 
 
 @pytest.mark.parametrize("task", PACKS)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=CASES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(st.characters(exclude_categories=()), max_size=80))
 def test_any_characters(tuned, task, text):
     check(task, tuned("bert", task), text)
