@@ -6,6 +6,7 @@ import errno
 import json
 import multiprocessing
 import os
+import signal
 import time
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -117,6 +118,7 @@ def _run(model: Path, rows: list[dict[str, Any]], folder: Path, **arguments: Any
     os.dup2(log, 1)
     os.dup2(log, 2)
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # programs in the background begin with it ignored
     tune(model, rows, folder, resume=True, **arguments)
 
 

@@ -61,7 +61,7 @@ def test_an_unknown_model(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- predict
 
 WRONG_INPUTS = {
-    "ner": (5, "ner predicts for a string or a list of words, not for 5."),
+    "ner": (5, "ner predicts for a string, a list of words, or a dict with these, not for 5."),
     "nli": ("just one", "nli predicts for {'premise': ..., 'hypothesis': ...} or a pair, not for 'just one'."),
     "qa": ({"question": "Who?"}, "qa predicts for {'question': ..., 'context': ...}, not for {'question': 'Who?'}."),
     "multiple_choice": ({"question": "Who?", "choices": ["Ann"]}, "choices has 1 items. Give at least two choices."),

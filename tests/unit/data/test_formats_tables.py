@@ -6,6 +6,8 @@ import csv
 import io
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -113,3 +115,12 @@ def test_a_broken_parquet_file() -> None:
     assert problems(read_parquet, b"PAR1 nonsense", "t.parquet")[0].startswith(
         "t.parquet: is not a readable Parquet file ("
     )
+
+
+def test_a_parquet_file_with_names_that_are_no_text_is_refused() -> None:
+    table = pa.table({"text_column": ["a"]})
+    sink = io.BytesIO()
+    pq.write_table(table, sink, store_schema=False)
+    content = sink.getvalue().replace(b"text_column", b"\x80ext_column")
+    with pytest.raises(DataError, match=r"rows.parquet: is not a readable Parquet file \(.*utf-8"):
+        read_parquet(content, "rows.parquet")

@@ -10,6 +10,14 @@ import pytest
 from reasoner.training.interrupts import Interrupts
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """A program in the background begins with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
 def test_the_second_one_ends(number, error):
     before = signal.getsignal(number)
