@@ -23,6 +23,7 @@ from reasoner.preparation import (
     read_examples,
     task_class_and_settings,
 )
+from reasoner.reports.layout import mebibytes
 from reasoner.result import Result, load_result
 from reasoner.seeds import best_of, configs_of_seeds
 from reasoner.storage import CONFIG_FILE, remove_unfinished
@@ -208,7 +209,7 @@ def load_together(
             network = result.predictor.model.network
             shared += sum(share_weights(network, earlier.predictor.model.network) for earlier in loaded.values())
             loaded[name] = result
-        say(f"{len(loaded)} models are loaded; {shared / 2**20:,.1f} MiB of weights that are equal are held once.")
+        say(f"{len(loaded)} models are loaded; {mebibytes(shared)} of weights that are equal are held once.")
         return loaded
 
 

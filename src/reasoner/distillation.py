@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
-from shutil import disk_usage
-from tempfile import gettempdir
 from typing import Any
 
 import torch
@@ -20,6 +18,7 @@ from reasoner.data.states import States
 from reasoner.data.windows import Owned
 from reasoner.errors import CheckpointError, ConfigError
 from reasoner.evaluation import Encoded
+from reasoner.frozen import MEGABYTE, goes_to_file
 from reasoner.heads.base import Outputs, TaskHead
 from reasoner.inference import Predictor
 from reasoner.model import length_limit
@@ -32,7 +31,6 @@ from reasoner.training.engine import autocast, choose_device
 
 WHOLE, WORDS, TOKENS = "whole", "words", "tokens"
 """How features of two models correspond: one for one; by the words that their tokens begin; token for token."""
-MEGABYTE = 1_000_000
 
 
 class TeacherOutputs:
@@ -56,12 +54,12 @@ class TeacherOutputs:
         self.by, self.shapes = by, shapes
         self.widths = [torch.Size(shape).numel() for shape in shapes.values()]
         self.megabytes = 4 * sum(rows) * sum(self.widths) / MEGABYTE
-        self.in_file = self.megabytes > config.frozen_cache_mb
-        room = min(config.frozen_cache_disk_mb, disk_usage(gettempdir()).free / MEGABYTE / 2)
-        if self.in_file and self.megabytes > room:
+        in_file = goes_to_file(self.megabytes, config)
+        if in_file is None:
             raise ConfigError(f"teacher: what it says takes {self.megabytes:,.1f} MB, more than frozen_cache_mb and "
                               "frozen_cache_disk_mb (or half of the free disk) allow. Raise them.")  # fmt: skip
-        self.kept = States(rows, sum(self.widths), in_file=self.in_file)
+        self.in_file = in_file
+        self.kept = States(rows, sum(self.widths), in_file=in_file)
         for index in range(len(rows)):
             self.kept.of(index).fill_(torch.nan)
 

@@ -53,8 +53,8 @@ def keep_states(predictor: Predictor, encoded: Mapping[str, Encoded], config: Tr
     lengths = {name: feature_lengths(splits[name].features).tolist() for name in names}
     weight = next(predictor.model.backbone.parameters())
     megabytes = sum(map(sum, lengths.values())) * predictor.model.head.width * weight.element_size() / MEGABYTE
-    in_file = megabytes > config.frozen_cache_mb
-    if in_file and megabytes > min(config.frozen_cache_disk_mb, disk_usage(gettempdir()).free / MEGABYTE / 2):
+    in_file = goes_to_file(megabytes, config)
+    if in_file is None:
         say(f"{part.name} frozen, but runs anew in each epoch: what it gives takes {megabytes:,.0f} MB, more than "
             "frozen_cache_mb and frozen_cache_disk_mb (or half of the free disk) allow.")  # fmt: skip
         return splits
@@ -68,6 +68,14 @@ def keep_states(predictor: Predictor, encoded: Mapping[str, Encoded], config: Tr
     where = "a temporary file" if in_file else "memory"
     say(f"{part.name} frozen: what it gives for a row is computed once and kept ({megabytes:,.1f} MB in {where}).")
     return splits
+
+
+def goes_to_file(megabytes: float, config: TrainingConfig) -> bool | None:
+    """Return whether what is kept of so many MB goes to a temporary file; None: there is no room for it."""
+    if megabytes <= config.frozen_cache_mb:
+        return False
+    free = disk_usage(gettempdir()).free / MEGABYTE
+    return True if megabytes <= min(config.frozen_cache_disk_mb, free / 2) else None
 
 
 class _Trial(NamedTuple):
