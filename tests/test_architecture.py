@@ -23,7 +23,7 @@ ROWS = (
     ("pretraining", "tuning"),
     ("distillation", "origins", "preparation", "result", "resuming", "seeds"),
     ("calibration", "checks", "comparison", "frozen", "joint", "options", "review", "storage"),
-    ("proof",),
+    ("proof", "streaming"),
     ("inference",),
     ("evaluation",),
     ("encoding", "fingerprints", "language_model", "model"),

@@ -61,7 +61,9 @@ def fine_tune(
         model: a Hub id, a local folder, a GGUF file (its weights are made float32, once), or a loaded model (it is
             copied); None: the embedded default.
         data: `{"train": ..., "validation": ..., "test": ...}`, each a path, list of dicts, DataFrame or Dataset; or a
-            DatasetDict; or a folder with such files; or a Hub data set id. Without validation, some is cut off.
+            DatasetDict; or a folder with such files; or a Hub data set id. Without validation, some is cut off. The
+            training rows may be a stream (a `datasets.IterableDataset`, or PyTorch's, of dicts) that is larger than
+            memory, with `max_steps` and a validation split.
         task: a name ("ner", "nli", "classification", "qa", "multiple_choice", or one that was registered) or a `Task`.
         method: a name ("full", "head", "top-k", "freeze", "gradual", "bitfit", "adapter", "lora", "ia3", "prefix",
             "prompt") or a `Method`, such as `LoRA(rank=16)`.
@@ -97,7 +99,9 @@ def fine_tune(
         method = as_method(method)
         task_class, settings = task_class_and_settings(task)
         record = ReadingRecord()
-        examples = read_examples(data, task_class.schema(settings), config=configs[0], columns=columns, record=record)
+        examples = read_examples(
+            data, task_class.schema(settings), config=configs[0], columns=columns, record=record, streams=True
+        )
 
         def train(config: TrainingConfig, folder: Path | None) -> Result:
             return train_on_examples(

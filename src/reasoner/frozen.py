@@ -13,6 +13,7 @@ from torch import Tensor
 from reasoner.data.feature_file import feature_lengths
 from reasoner.data.features import Batch, Feature
 from reasoner.data.states import States
+from reasoner.data.streams import StreamedRows
 from reasoner.evaluation import Encoded
 from reasoner.frozen_parts import FrozenPart, frozen_part
 from reasoner.heads.base import Outputs
@@ -49,6 +50,7 @@ def keep_states(predictor: Predictor, encoded: Mapping[str, Encoded], config: Tr
         say(f"{part.name} frozen, but runs anew in each pass: adversarial training changes what it sees.")
         return splits
     once = config.num_train_epochs == 1 and config.max_steps is None
+    once |= isinstance(splits["train"].examples, StreamedRows)  # nobody knows whether a row comes again
     names = [name for name in REUSED if name in splits and not (once and name == "train")]
     lengths = {name: feature_lengths(splits[name].features).tolist() for name in names}
     weight = next(predictor.model.backbone.parameters())

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from reasoner.data.batching import Batches
 from reasoner.data.feature_file import Ints
 from reasoner.data.sampling import strata_of
+from reasoner.data.streams import StreamedRows
 from reasoner.errors import ConfigError
 from reasoner.evaluation import Encoded
 from reasoner.inference import Predictor
@@ -17,6 +19,7 @@ from reasoner.layerwise import rate_factors
 from reasoner.losses import LossSum
 from reasoner.model import TaskModel
 from reasoner.notices import say
+from reasoner.streaming import StreamBatches
 from reasoner.tasks.base import Task
 from reasoner.training.config import TrainingConfig
 from reasoner.training.objective import Extras
@@ -62,6 +65,24 @@ def extras(
     """Return what the objectives that are on need: adversarial training attacks the table that looks up tokens."""
     attacked = model.network.get_input_embeddings() if config.adversarial_epsilon else None
     return Extras(attacked, rows.teacher, text_loss)
+
+
+def training_batches(
+    predictor: Predictor, rows: Encoded, config: TrainingConfig
+) -> tuple[Batches | StreamBatches, Callable[[Any], list[str]]]:
+    """Return the batches of training, and a function that says where the row of each feature of a batch stands."""
+    if isinstance(rows.examples, StreamedRows):
+        streamed = StreamBatches(rows.examples.stream, predictor, config)
+        return streamed, streamed.where
+    batches = predictor.batches(
+        rows,
+        batch_size=config.per_device_train_batch_size,
+        tokens_per_batch=config.tokens_per_batch,
+        shuffle=True,
+        seed=config.seed,
+        strata=strata(predictor.task, rows.examples, config),
+    )
+    return batches, lambda batch: [rows.examples[batches.example_of[i]].where for i in batch.feature_index]
 
 
 def strata(task: Task[Any, Any], examples: Sequence[Any], config: TrainingConfig) -> Ints | None:

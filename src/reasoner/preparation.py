@@ -19,6 +19,7 @@ from reasoner.data.examples import Example, examples_from_rows
 from reasoner.data.rows import Row
 from reasoner.data.sources import read_splits
 from reasoner.data.splits import cut_validation
+from reasoner.data.streams import Stream, StreamedRows, stream_taken_out
 from reasoner.errors import ConfigError, DataError, Problem, raise_if_any
 from reasoner.evaluation import Encoded
 from reasoner.inference import Predictor
@@ -28,6 +29,7 @@ from reasoner.model import LONGEST_DEFAULT, TaskModel, length_limit, read_config
 from reasoner.networks import token_type_embeddings
 from reasoner.notices import say
 from reasoner.registry import resolve
+from reasoner.streaming import check_stream, settings_for, task_from
 from reasoner.tasks.base import Task
 from reasoner.training.config import TrainingConfig
 from reasoner.training.engine import choose_device, seed_everything
@@ -59,7 +61,8 @@ def read_examples(
     config: TrainingConfig,
     columns: Mapping[str, Any] | None = None,
     record: ReadingRecord | None = None,
-) -> dict[str, list[Any]]:
+    streams: bool = False,
+) -> dict[str, Any]:
     """Read all splits, check every row, and cut off a validation split if there is none.
 
     Args:
@@ -68,12 +71,14 @@ def read_examples(
         config: for the share of validation rows and the seed.
         columns: as in `fine_tune`.
         record: takes what is met in each row.
+        streams: whether the training rows may be a stream; of one the first rows are read, see `StreamedRows`.
 
     Raises:
         DataError: with all problems of all splits.
+        ConfigError: if the training rows are a stream, and may be none, or see `check_stream`.
     """
     record = ReadingRecord() if record is None else record
-    splits = _readable(data, example, columns, record)
+    splits = _readable(data, example, columns, record, config, streams=streams)
     raise_if_any(record.problems)
     return _with_validation(splits, config)
 
@@ -85,9 +90,9 @@ def readable_examples(
     config: TrainingConfig,
     columns: Mapping[str, Any] | None = None,
     record: ReadingRecord,
-) -> dict[str, list[Any]]:
+) -> dict[str, Any]:
     """Do as `read_examples` does, but leave out what cannot be used: its problems go into the `record`."""
-    splits = _readable(data, example, columns, record)
+    splits = _readable(data, example, columns, record, config, streams=True)
     try:
         return splits if record.problems else _with_validation(splits, config)
     except DataError as error:
@@ -96,19 +101,36 @@ def readable_examples(
 
 
 def _readable(
-    data: Any, example: type[Example], columns: Mapping[str, Any] | None, record: ReadingRecord
-) -> dict[str, list[Any]]:
+    data: Any,
+    example: type[Example],
+    columns: Mapping[str, Any] | None,
+    record: ReadingRecord,
+    config: TrainingConfig,
+    *,
+    streams: bool,
+) -> dict[str, Any]:
     """Return the examples of the splits that have any, in the order in which splits are told."""
+    source, others = stream_taken_out(data)
+    stream = None if source is None else Stream(source, example, columns=columns)
+    if stream is not None and not streams:
+        raise ConfigError("train is a stream, which fine_tune and check alone can read. Give a part of it as rows, "
+                          "such as list(stream.take(10_000)).")  # fmt: skip
+    if stream is not None:
+        check_stream(others, config)
     try:
-        rows = read_splits(data, columns=columns, problems=record.problems)
+        rows = {"train": stream.first()} if stream is not None else {}
+        rows |= read_splits(others, columns=columns, problems=record.problems)
     except DataError as error:
         record.add(error)
         return {}
     record.problems += _split_problems(rows)
-    splits = {split: _readable_rows(split, part, example, record) for split, part in rows.items()}
+    splits: dict[str, Any] = {split: _readable_rows(split, part, example, record) for split, part in rows.items()}
     if not record.problems:
         record.problems += _split_problems(splits)
-    return {split: part for split, part in splits.items() if part}
+    splits = {split: part for split, part in splits.items() if part}
+    if stream is not None and "train" in splits:
+        splits["train"] = StreamedRows(splits["train"], stream)
+    return splits
 
 
 def _readable_rows(split: str, rows: Sequence[Row], example: type[Example], record: ReadingRecord) -> list[Any]:
@@ -272,6 +294,7 @@ def checked_subject(
     task_class, settings = task_class_and_settings(task)
     record = ReadingRecord()
     read = readable_examples(data, task_class.schema(settings), config=config, columns=columns, record=record)
+    config = settings_for(config, read.get("train", ()))
     learned, examples = _learned(task_class, settings, read, record)
     if learned is None:
         parts: dict[str, Any] = {"tokenizer": load_tokenizer(source, given=tokenizer)}
@@ -289,7 +312,7 @@ def _learned(
     """Return the task, if it can be made, and the examples that it was made of: those that it refuses are left out."""
     while splits.get("train"):
         try:
-            return task_class.from_examples(splits, **settings), splits
+            return task_from(task_class, settings, splits), splits
         except DataError as error:
             record.add(error)
             refused = {problem.where for problem in error.problems}

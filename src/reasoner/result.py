@@ -35,7 +35,7 @@ class Result:
     predictor: Predictor
     run: Run
     label_record: LabelRecord | None = field(default=None, compare=False)
-    """What training said of each row's label, for `review`; None in a model that was loaded."""
+    """What training said of each row's label, for `review`; None in a model that was loaded, or trained on a stream."""
 
     @property
     def metrics(self) -> dict[str, dict[str, Any]]:
@@ -149,11 +149,12 @@ class Result:
             A list of dicts; see `review.Review`. Printing it shows it, and `to_jsonl(path)` writes it to a file.
 
         Raises:
-            ConfigError: if the model was loaded, or its head has no labels that could be wrong.
+            ConfigError: if the model was loaded or trained on a stream, or its head has no labels that could be wrong.
         """
         if self.label_record is None:
-            raise ConfigError("This model was loaded: what training said of its rows was kept in memory only. "
-                              "Call review() on what fine_tune gives, and write it with to_jsonl.")  # fmt: skip
+            raise ConfigError("What training said of its rows is not here: this model was loaded, and that was kept in "
+                              "memory only; or it was trained on a stream, whose rows are not kept. Call review() on "
+                              "what fine_tune gives for rows, and write it with to_jsonl.")  # fmt: skip
         return self.label_record.review(n)
 
     def report(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from reasoner import fingerprints
+from reasoner.data.streams import StreamedRows
 from reasoner.errors import ConfigError
 from reasoner.evaluation import Encoded
 from reasoner.inference import Predictor
@@ -133,12 +134,13 @@ def made_of(
     callbacks: Sequence[Callback],
 ) -> dict[str, Any]:
     """Return what decides how a training goes, by name, as JSON values; of what is large a fingerprint."""
-    device = predictor.device
+    device, training = predictor.device, encoded["train"].examples
     return {
         "task": {"name": run.task, **predictor.task.settings()},
         "method": run.method,
         "tokenizer": fingerprints.of_tokenizer(predictor.tokenizer),
         "data": {split: fingerprints.of_examples({split: part.examples}) for split, part in encoded.items()},
+        **({"stream": training.stream.made_of()} if isinstance(training, StreamedRows) else {}),
         "rows": dict(run.rows),
         "settings": {
             **fingerprints.of_config(config),

@@ -16,6 +16,7 @@ from reasoner.checks.reading import ReadingRecord
 from reasoner.checks.run import run_checks
 from reasoner.checks.subject import Subject
 from reasoner.comparison import compare, score_interval
+from reasoner.data.streams import StreamedRows
 from reasoner.distillation import taught
 from reasoner.evaluation import Encoded, Evaluation, plain
 from reasoner.frozen import keep_states
@@ -37,6 +38,7 @@ from reasoner.result import Result, load_result
 from reasoner.resuming import Resumption, resumption_of
 from reasoner.review import LabelRecord, LabelRecorder
 from reasoner.storage import save_folder
+from reasoner.streaming import StreamBatches, StreamPlace, settings_for, task_from
 from reasoner.tasks.base import Task
 from reasoner.training.callbacks import Callback, HistoryFile, Progress
 from reasoner.training.compiling import Compiler
@@ -88,7 +90,8 @@ def train_on_examples(
         task_class, settings = task_class_and_settings(task)
         source = model_source(model)
         say_origin(source)
-        learned = task_class.from_examples(examples, **settings)
+        learned = task_from(task_class, settings, examples, method=method)
+        config = settings_for(config, examples["train"])
         options.check_options(learned, config)
         predictor, encoded = prepared(source, learned, examples, method=method, config=config, tokenizer=tokenizer)
         options.check_head(predictor, encoded["train"], config)
@@ -160,38 +163,33 @@ def _train(
     callbacks: Sequence[Callback],
     beside: TextLoss | None,
     resumption: Resumption | None,
-) -> LabelRecord:
-    """Train, write what happened into `run`, and return what training said of each row's label."""
+) -> LabelRecord | None:
+    """Train, write what happened into `run`, and return what training said of each row's label, if rows are kept."""
     metric = predictor.task.primary_metric
     rows = encoded["train"]
-    recorder = LabelRecorder(rows, getattr(predictor.task, "labels", ()))
     kept = rows.states is not None  # the frozen weights do not multiply in every step
     peak = None if kept else matrix_peak(predictor.device, config.bf16)
-    batches = predictor.batches(
-        rows,
-        batch_size=config.per_device_train_batch_size,
-        tokens_per_batch=config.tokens_per_batch,
-        shuffle=True,
-        seed=config.seed,
-        strata=options.strata(predictor.task, rows.examples, config),
-    )
+    batches, describe = options.training_batches(predictor, rows, config)
+    watcher: StreamPlace | LabelRecorder
+    if isinstance(batches, StreamBatches):
+        watcher = StreamPlace(batches, run)
+    else:
+        watcher = LabelRecorder(rows, getattr(predictor.task, "labels", ()))
     trainer = Trainer(
         predictor.model,
         batches,
         config=config,
-        watch=LossWatch(
-            folder, describe=lambda batch: [rows.examples[batches.example_of[i]].where for i in batch.feature_index]
-        ),
+        watch=LossWatch(folder, describe=describe),
         evaluate=lambda: predictor.evaluate(encoded["validation"]).metrics,
         stopping=EarlyStopping(metric, greater_is_better(metric), config.patience, config.min_delta),
-        callbacks=[recorder, *_callbacks(predictor, encoded, run, config, folder, peak), *callbacks],
+        callbacks=[watcher, *_callbacks(predictor, encoded, run, config, folder, peak), *callbacks],
         rate_factors=options.factors(predictor.model, config),
         extras=options.extras(predictor.model, config, rows, beside),
     )
     history = trainer.train() if resumption is None else resumption.train(trainer)
     run.history, run.best_step, run.stopped_early = history.rows, history.best_step, history.stopped_early
     run.metrics["train"] = _training_metrics(history, predictor, encoded["validation"], peak)
-    return recorder.record()
+    return watcher.record() if isinstance(watcher, LabelRecorder) else None
 
 
 def _callbacks(
@@ -283,8 +281,9 @@ def _write_scores(
     run: Run, name: str, task: Task[Any, Any], evaluation: Evaluation, encoded: Mapping[str, Encoded], split: str
 ) -> None:
     """Write the scores of a split into the record, with the slices that need the training rows, and the interval."""
-    examples = encoded[split].examples
-    slices = task.slices(evaluation.predictions, examples, encoded["train"].examples)
+    examples, training = encoded[split].examples, encoded["train"].examples
+    streamed = isinstance(training, StreamedRows)  # they are not all that training showed
+    slices = {} if streamed else task.slices(evaluation.predictions, examples, training)
     run.metrics[name] = {**evaluation.metrics, **plain(slices)}
     interval = score_interval(task, evaluation, examples, name=name)
     if interval is not None:

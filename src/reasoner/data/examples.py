@@ -90,26 +90,38 @@ def examples_from_rows(
     problems = list(known_problems)
     result: dict[str, list[ExampleT]] = {}
     for split, rows in splits.items():
-        result[split] = []
-        missing: dict[str, tuple[MissingColumnError, list[Row]]] = {}
         with counting(f"{split}: "):
-            for row in rows:
-                try:
-                    result[split].append(example.from_columns(row.columns, where=row.where))
-                except MissingColumnError as error:
-                    missing.setdefault(error.what, (error, []))[1].append(row)
-                except RowError as error:
-                    problems.append(Problem(row.where, error.what, error.remedy, error.about_labels, error.code))
-                except RowDroppedError as dropped:
-                    count(str(dropped))
-        for first, without in missing.values():
-            more = f" (nor in {len(without) - 1} further rows)" if len(without) > 1 else ""
-            problems.append(Problem(without[0].where, first.what + more, first.remedy, code="missing_column"))
+            result[split] = usable_examples(rows, example, problems)
         if rows and not result[split] and not problems:
             what, remedy = "no row is left: all were dropped", "See what was said of them above."
             problems.append(Problem(split, what, remedy, code="empty_split"))
     raise_if_any(problems)
     return result
+
+
+def usable_examples(rows: Sequence[Row], example: type[ExampleT], problems: list[Problem]) -> list[ExampleT]:
+    """Return the examples of rows, without those that are to be left out, which are counted, or cannot be used.
+
+    Args:
+        rows: of one split.
+        example: the task's schema.
+        problems: takes a problem for each row that cannot be used; one for all that miss the same column.
+    """
+    examples: list[ExampleT] = []
+    missing: dict[str, tuple[MissingColumnError, list[Row]]] = {}
+    for row in rows:
+        try:
+            examples.append(example.from_columns(row.columns, where=row.where))
+        except MissingColumnError as error:
+            missing.setdefault(error.what, (error, []))[1].append(row)
+        except RowError as error:
+            problems.append(Problem(row.where, error.what, error.remedy, error.about_labels, error.code))
+        except RowDroppedError as dropped:
+            count(str(dropped))
+    for first, without in missing.values():
+        more = f" (nor in {len(without) - 1} further rows)" if len(without) > 1 else ""
+        problems.append(Problem(without[0].where, first.what + more, first.remedy, code="missing_column"))
+    return examples
 
 
 def column(columns: Mapping[str, Any], name: str, example: type[Example], default: Any = MISSING) -> Any:

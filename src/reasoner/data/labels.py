@@ -13,6 +13,9 @@ Label = str | int | float
 Located = tuple[Label, str]
 """A label and where it stands."""
 
+NEVER_MET = "it never occurs in the training data, nor was it given"
+"""Why a label is unknown."""
+
 
 def learn_labels(
     splits: Mapping[str, Iterable[Located]], *, given: Sequence[str] = (), first: Sequence[str] = (), least: int = 2
@@ -64,7 +67,7 @@ def unknown_labels(labels: Iterable[Located], known: Sequence[str]) -> list[Prob
         if code == "label_out_of_range":
             what = f"label {label} is out of range: there are {len(known)} labels, numbered from 0"
         else:
-            what = f"label '{label}' is unknown (it never occurs in the training data, nor was it given)"
+            what = f"label '{label}' is unknown ({NEVER_MET})"
         remedy = f"{suggestion(label, known)} Correct it, or name all labels with labels=[...] in the task."
         problems.append(Problem(where, what, remedy, about_labels=True, code=code))
     return problems

@@ -26,7 +26,8 @@ def read_rows(
 
     Args:
         source: a path (CoNLL columns, JSON lines, JSON, SQuAD JSON, CSV, TSV or Parquet, each also with `.gz`), a list
-            of dicts, a pandas DataFrame or a `datasets.Dataset`. It is not changed.
+            of dicts, a pandas DataFrame, a `datasets.Dataset`, or a stream (`datasets.IterableDataset`), which is read
+            to its end. It is not changed.
         name: what messages call a table in memory, as a rule its split. A file is called by its own name.
         format: a name out of `formats.choose.FORMATS`; None: the extension or the content decides.
         columns: our column names to the source's, `{"premise": "sentence1"}`; in CoNLL columns, and in tables without
@@ -41,10 +42,24 @@ def read_rows(
     called = path.name if path else name or "data"
     with notices.counting(f"{called}: "):
         rows = read_file(path, format, columns) if path else read_memory(source, called)
-        raise_if_any(_unwritable(rows))
         if path:  # columns that were given by number have our names already
             columns = {ours: theirs for ours, theirs in columns.items() if not isinstance(theirs, int)}
-        return _rename(rows, columns, called)
+        return finished_rows(rows, columns, called)
+
+
+def finished_rows(rows: list[Row], columns: Mapping[str, Any], source: str) -> list[Row]:
+    """Return rows as they were read under our names for their columns.
+
+    Args:
+        rows: all of a source, or a part of them.
+        columns: our column names to the source's.
+        source: its name.
+
+    Raises:
+        DataError: if a column is not there, or a row holds text that no file can.
+    """
+    raise_if_any(_unwritable(rows))
+    return _rename(rows, columns, source)
 
 
 def read_splits(
@@ -91,10 +106,10 @@ def read_splits(
 def _splits_of(data: Any) -> dict[str, Any]:
     if isinstance(data, str | Path):
         return _splits_of_name(data)
-    return _named_splits(data) if isinstance(data, Mapping) else {"train": data}
+    return named_splits(data) if isinstance(data, Mapping) else {"train": data}
 
 
-def _named_splits(data: Mapping[str, Any]) -> dict[str, Any]:
+def named_splits(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the sources under the splits' standard names."""
     splits: dict[str, Any] = {}
     given: dict[str, str] = {}
@@ -148,7 +163,7 @@ def _hub_splits(name: str) -> dict[str, Any]:
         raise DataError([Problem(name, "has no split named train, validation or test", remedy)])
     if others:
         notices.say(f"{name}: the splits {', '.join(others)} were left out.")
-    return _named_splits(known)
+    return named_splits(known)
 
 
 def _rename(rows: list[Row], columns: Mapping[str, Any], source: str) -> list[Row]:

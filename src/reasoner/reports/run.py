@@ -21,7 +21,7 @@ class Run:
     """The split on which "before" was scored, "test" if there is one, else "validation"."""
     labels: list[str] = field(default_factory=list)
     rows: dict[str, int] = field(default_factory=dict)
-    """Examples in each split."""
+    """Examples in each split; of a stream of training rows those that were read."""
     sources: dict[str, str] = field(default_factory=dict)
     """Where each split came from, as the user named it."""
     parameters: int = 0

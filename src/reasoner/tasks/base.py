@@ -80,6 +80,14 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
         """
         return cls(**settings)
 
+    @classmethod
+    def labels_named(cls, names: Sequence[str]) -> Sequence[str]:
+        """Return `labels` for the names that a data set declares for its classes; as a rule these. Empty: none can be.
+
+        Asked where the training rows are a stream, so that labels must be known before all rows are read.
+        """
+        return tuple(names)
+
     @abstractmethod
     def example_from_input(self, value: Any) -> ExampleT:
         """Make an example, without gold, of what a person gives to `predict`.

@@ -21,7 +21,7 @@ from reasoner.data.labels import (
     unknown_labels,
 )
 from reasoner.data.sentences import NERExample, NERInDocument, document_name
-from reasoner.data.tag_schemes import legal_steps, recognised_scheme, to_iob2, write_spans
+from reasoner.data.tag_schemes import OUTSIDE, is_tag, legal_steps, recognised_scheme, to_iob2, write_spans
 from reasoner.data.windows import Window, owned_words, texts_in_windows
 from reasoner.errors import ConfigError, DataError, LabelError, Problem, raise_if_any
 from reasoner.losses import IGNORED
@@ -110,6 +110,12 @@ class NER(Task[NERExample, Entities]):
             for example, (_, tags) in zip(splits.get("train", ()), gold.get("train", ()), strict=True)
         )
         return replace(task, casing=casing, class_weights=resolve_weights(task.class_weights, labels, training))
+
+    @classmethod
+    def labels_named(cls, names: Sequence[str]) -> Sequence[str]:
+        """Return the IOB2 tags of the types that tags of any scheme, or plain types, name."""
+        types = sorted({name[2:] if is_tag(name) else name for name in names if name != OUTSIDE}, key=str.casefold)
+        return ("O", *(f"{prefix}-{name}" for name in types for prefix in "BI")) if types else ()
 
     def problems(self, examples: Rows) -> list[Problem]:
         """Return what is wrong with the tags of further data."""

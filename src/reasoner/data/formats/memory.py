@@ -1,10 +1,10 @@
-"""How do tables in memory (lists of dicts, DataFrames, data sets) become rows of plain Python values?"""
+"""How do tables in memory (lists of dicts, DataFrames, data sets) and streams become rows of plain Python values?"""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from reasoner.data.rows import Row
@@ -12,7 +12,7 @@ from reasoner.errors import ConfigError, DataError, Problem, raise_if_any
 
 
 def read_memory(source: Any, name: str) -> list[Row]:
-    """Return the rows of a list of dicts, a pandas DataFrame or a `datasets.Dataset`; nothing of it is changed.
+    """Return the rows of a list of dicts, a pandas DataFrame, a `datasets.Dataset` or a stream; nothing is changed.
 
     Args:
         source: the table.
@@ -26,13 +26,15 @@ def read_memory(source: Any, name: str) -> list[Row]:
     if is_a(source, "pandas", "DataFrame"):
         records = _frame_records(source, name)
     elif is_a(source, "datasets", "Dataset"):
-        records = _dataset_records(source)
+        records = [_named(record, source.features) for record in source.with_format(None)]
+    elif is_stream(source):
+        records = _checked(list(stream_records(source)), name)
     elif isinstance(source, Sequence) and not isinstance(source, str | bytes):
         records = _checked(source, name)
     else:
         raise ConfigError(
             f"{name}: a {type(source).__name__} cannot be read. "
-            "Give a path, a list of dicts, a pandas DataFrame or a datasets.Dataset."
+            "Give a path, a list of dicts, a pandas DataFrame, a datasets.Dataset or a datasets.IterableDataset."
         )
     return [Row(plain(record), name, number, "row") for number, record in enumerate(records, start=1)]
 
@@ -87,12 +89,38 @@ def _frame_records(frame: Any, name: str) -> list[dict[Any, Any]]:
     return records
 
 
-def _dataset_records(dataset: Any) -> list[dict[Any, Any]]:
-    features = dataset.features
-    return [
-        {name: label_names(value, features[name]) for name, value in record.items()}
-        for record in dataset.with_format(None)
-    ]
+def is_stream(source: object) -> bool:
+    """Say whether a source is one that is read from its beginning to its end alone, and perhaps has none."""
+    return is_a(source, "datasets", "IterableDataset") or is_a(source, "torch.utils.data", "IterableDataset")
+
+
+def stream_records(source: Iterable[Any], *, epoch: int = 0) -> Iterator[Any]:
+    """Yield the items of a stream from its beginning, class labels as their names.
+
+    Args:
+        source: see `is_stream`.
+        epoch: the number of the pass, told to the source where it wants to know (`set_epoch`).
+    """
+    if is_a(source, "datasets", "IterableDataset"):
+        source = source.with_format(None)  # type: ignore[attr-defined]  # a copy: the one that was given stays as it is
+    if hasattr(source, "set_epoch"):
+        source.set_epoch(epoch)
+    features = getattr(source, "features", None) or {}
+    for record in source:
+        yield _named(record, features) if features and isinstance(record, Mapping) else record
+
+
+def class_names(feature: Any) -> list[str]:
+    """Return the names of the class labels that a feature of a data set holds, at whatever depth; else none."""
+    if hasattr(feature, "int2str"):
+        return list(feature.names)
+    inner = list(feature.values()) if isinstance(feature, Mapping) else [getattr(feature, "feature", None)]
+    return next((names for item in inner if item is not None and (names := class_names(item))), [])
+
+
+def _named(record: Mapping[Any, Any], features: Mapping[str, Any]) -> dict[Any, Any]:
+    """Return a record of a data set with class labels as their names."""
+    return {name: label_names(value, features.get(name)) for name, value in record.items()}
 
 
 def _checked(items: Sequence[Any], name: str) -> Sequence[Mapping[Any, Any]]:
