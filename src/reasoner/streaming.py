@@ -32,8 +32,8 @@ KEPT_PLACES = 8
 KEPT_BATCHES = 64
 """Of how many batches, and those of a step, it is kept where their rows stand, for the loss watch."""
 STOPS = (
-    "Training stops here: what was learned is in output_dir, if there is one, and once the row is right resume=True goes "
-    "on from the last checkpoint there."
+    "Training stops here: what was learned is in output_dir, if there is one, and once the row is right resume=True "
+    "goes on from the last checkpoint there."
 )
 NOT_KNOWN = "it is none of those that were known when training began"
 """Why a label of a stream is unknown."""
@@ -202,14 +202,15 @@ class StreamBatches:
             say(f"The stream ended after {self.rows:,} rows, before max_steps: it is read again, as another epoch.")
         for rows in self.stream.rows(self.buffer, epoch=self.epoch, skip=place.rows):
             self._places.append(place)
-            self.rows = max(self.rows, place.rows + len(rows))
+            read = place.rows + len(rows)
+            self.rows = max(self.rows, read)
             data = self._encoded(rows)
             batches, first = self._batches(data, place), self._features
             self._features += len(batches.lengths)
             for indexes in batches.plan()[max(0, number - place.batches) :]:
                 yield self._numbered(batches, indexes, data, first)
-            made = place.batches + len(batches)
-            place = _Place(self.epoch, made, place.rows + len(rows), self._counts())
+            place = _Place(self.epoch, place.batches + len(batches), read, self._counts())
+            del rows, data, batches  # before the next ones are made
         if not place.batches:
             what = f"a pass over the stream gave no row to train on (rows read: {place.rows:,})"
             raise DataError([Problem(self.stream.name, what, "It must be possible to read it again from its beginning, "

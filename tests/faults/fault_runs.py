@@ -11,7 +11,9 @@ import time
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import datasets
 import torch
 
 import reasoner
@@ -64,12 +66,21 @@ class Break(Callback):
         self._come("epoch")
 
 
-def tune(model: Path, rows: list[dict[str, Any]], folder: Path | None, **arguments: Any) -> Any:
-    """Tune a tiny model on the first 20 rows; the others are for validation."""
-    data = {"train": rows[:20], "validation": rows[20:]}
-    return reasoner.fine_tune(
-        model, data, output_dir=folder, **{"task": "classification", "check": False, **SETTINGS, **arguments}
-    )
+def tune(
+    model: Path, rows: list[dict[str, Any]], folder: Path | None, *, streamed: bool = False, **arguments: Any
+) -> Any:
+    """Tune a tiny model on the first 20 rows; the others are for validation.
+
+    With `streamed` the 20 come from three shards, shuffled anew in each pass, in buffers of 8.
+    """
+    data: dict[str, Any] = {"train": rows[:20], "validation": rows[20:]}
+    if streamed:
+        data["train"] = datasets.Dataset.from_list(rows[:20]).to_iterable_dataset(num_shards=3)
+        data["train"] = data["train"].shuffle(seed=5, buffer_size=6)
+    with patch.multiple("reasoner.streaming", BUFFER=8, LEAST_BATCHES=2):
+        return reasoner.fine_tune(
+            model, data, output_dir=folder, **{"task": "classification", "check": False, **SETTINGS, **arguments}
+        )
 
 
 class Slow(Callback):

@@ -30,6 +30,9 @@ CASES = {
     "steps": {"max_steps": 13, "lr_scheduler_type": "cosine"},
     "r-drop": {"r_drop": 1.0, "checkpoint_steps": 4},
     "pytorch's dropout": {"fast_dropout": False},
+    "stream": {"streamed": True, "max_steps": 17, "eval_steps": 4, "ema_decay": 0.9},
+    "stream, batches by tokens": {"streamed": True, "max_steps": 17, "eval_steps": 4, "tokens_per_batch": 96},
+    "stream, kept states of validation": {"streamed": True, "max_steps": 17, "method": "head"},
 }
 BREAKS = [("step", 1), ("step", 8), ("log", 4), ("evaluate", 1), ("best", 1), ("epoch", 1), ("step", 6), ("epoch", 1)]
 """In each of these ways in turn, counted from where the run goes on."""
@@ -38,9 +41,12 @@ BREAKS = [("step", 1), ("step", 8), ("log", 4), ("evaluate", 1), ("best", 1), ("
 TASKS = {"NER": "ner", "NLI": "nli", "QuestionAnswering": "qa", "MultipleChoice": "multiple_choice"}
 
 
+@pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("name", TASKS)
-def test_each_task(name, tiny_bert, rows_of, tmp_path: Path):
-    settings = {"task": TASKS[name], "max_length": 32, "num_train_epochs": 2, "checkpoint_steps": 3}
+def test_each_task(name, streamed, tiny_bert, rows_of, tmp_path: Path):
+    settings: dict[str, Any] = {"task": TASKS[name], "max_length": 32, "num_train_epochs": 2, "checkpoint_steps": 3}
+    if streamed:
+        settings |= {"streamed": True, "max_steps": 12, "eval_steps": 5}
     whole = tune(tiny_bert, rows_of(name), tmp_path / "whole", callbacks=[Break()], **settings)
     with pytest.raises(Broken):
         tune(tiny_bert, rows_of(name), tmp_path / "broken", callbacks=[Break("step", 8)], **settings)
@@ -115,6 +121,8 @@ def test_a_run_that_was_broken_off_ends_as_if_it_never_was(case, tiny_bert, rows
     assert_same_run(result, whole)
     assert history_of(rows_on_disk(tmp_path / "broken")) == history_of(rows_on_disk(tmp_path / "whole"))
     assert not (tmp_path / "broken" / "checkpoints").exists()
+    assert result.run.rows == whole.run.rows and result.run.notices[-1] == whole.run.notices[-1]
     ours, theirs = result.label_record, whole.label_record
-    for name in ("gold", "probability", "other", "other_probability"):
+    assert (ours is None) == (theirs is None) == ("streamed" in CASES[case])
+    for name in ("gold", "probability", "other", "other_probability") if ours else ():
         np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))

@@ -23,6 +23,7 @@ CASES = {
     "full": (50, {"ema_decay": 0.9, "average_checkpoints": 2, "gradient_accumulation_steps": 2, "num_train_epochs": 8}),
     "lora": (10, {"method": LoRA(rank=4), "num_train_epochs": 4}),
     "early stopping": (10, {"patience": 6, "eval_steps": 2, "num_train_epochs": 8}),
+    "stream": (10, {"streamed": True, "max_steps": 40, "eval_steps": 8, "gradient_accumulation_steps": 2}),
 }
 """How often each is killed, and its settings."""
 SEED = 0
