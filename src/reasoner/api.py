@@ -98,10 +98,8 @@ def fine_tune(
         configs = configs_of_seeds(TrainingConfig.from_overrides(config, overrides), seeds, overrides)
         method = as_method(method)
         task_class, settings = task_class_and_settings(task)
-        record = ReadingRecord()
-        examples = read_examples(
-            data, task_class.schema(settings), config=configs[0], columns=columns, record=record, streams=True
-        )
+        schema, record = task_class.schema(settings), ReadingRecord()
+        examples = read_examples(data, schema, config=configs[0], columns=columns, record=record, streams=True)
 
         def train(config: TrainingConfig, folder: Path | None) -> Result:
             return train_on_examples(

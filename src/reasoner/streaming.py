@@ -128,7 +128,7 @@ def task_from(
     others = [split for split in splits if split != "train"]
     task = task_class.from_examples({"train": [row for part in splits.values() for row in part]}, **settings)
     if labels := getattr(task, "labels", ()):
-        say(f"The labels are those of the first {len(rows):,} rows of train and of {' and '.join(others)}: "
+        say(f"The labels are those of the first {len(rows):,} rows of train and all of {' and '.join(others)}: "
             f"{', '.join(labels)}. A row with another one would stop training.")  # fmt: skip
     return task
 

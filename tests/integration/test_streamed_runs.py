@@ -165,7 +165,7 @@ def test_else_labels_are_those_of_the_first_rows_and_of_the_other_splits(lively_
     train = [row for row in ROWS["train"] if row["label"] != "green"]
     result = tune(lively_bert, streamed(train))
     assert result.run.labels == ["blue", "green", "red"]
-    said = "The labels are those of the first 8 rows of train and of validation: blue, green, red."
+    said = "The labels are those of the first 8 rows of train and all of validation: blue, green, red."
     assert any(notice.startswith(said) for notice in result.run.notices)
 
 
