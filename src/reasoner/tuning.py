@@ -16,6 +16,7 @@ from reasoner.checks.reading import ReadingRecord
 from reasoner.checks.run import run_checks
 from reasoner.checks.subject import Subject
 from reasoner.comparison import compare, score_interval
+from reasoner.data.batching import Batches, ShareOfBatches
 from reasoner.distillation import taught
 from reasoner.evaluation import Encoded, Evaluation, plain
 from reasoner.frozen import keep_states
@@ -46,6 +47,7 @@ from reasoner.training.engine import matrix_peak, training_operations
 from reasoner.training.forecast import Forecast, peak_memory_mib
 from reasoner.training.guard import LossWatch
 from reasoner.training.history import History
+from reasoner.training.ranks import current
 from reasoner.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -136,7 +138,7 @@ def _trained(
         predictor = _score(predictor, encoded, run, before)
         run.notices = list(notices)
         if folder is not None:
-            save_folder(folder, predictor, run, finished=None if resumption is None else resumption.made_of)
+            _save(folder, predictor, run, finished=None if resumption is None else resumption.made_of)
         if resumption is not None:
             resumption.end()
         return Result(predictor, run, doubted)
@@ -167,14 +169,7 @@ def _train(
     recorder = LabelRecorder(rows, getattr(predictor.task, "labels", ()))
     kept = rows.states is not None  # the frozen weights do not multiply in every step
     peak = None if kept else matrix_peak(predictor.device, config.bf16)
-    batches = predictor.batches(
-        rows,
-        batch_size=config.per_device_train_batch_size,
-        tokens_per_batch=config.tokens_per_batch,
-        shuffle=True,
-        seed=config.seed,
-        strata=options.strata(predictor.task, rows.examples, config),
-    )
+    batches = _batches(predictor, rows, config)
     trainer = Trainer(
         predictor.model,
         batches,
@@ -194,6 +189,20 @@ def _train(
     return recorder.record()
 
 
+def _batches(predictor: Predictor, rows: Encoded, config: TrainingConfig) -> Batches | ShareOfBatches:
+    """Return the training batches, or of several ranks this one's share of them."""
+    ranks = current()
+    batches = predictor.batches(
+        rows,
+        batch_size=config.per_device_train_batch_size * ranks.number,
+        tokens_per_batch=config.tokens_per_batch and config.tokens_per_batch * ranks.number,
+        shuffle=True,
+        seed=config.seed,
+        strata=options.strata(predictor.task, rows.examples, config),
+    )
+    return batches if ranks.number == 1 else ShareOfBatches(batches, ranks.index, ranks.number)
+
+
 def _callbacks(
     predictor: Predictor,
     encoded: Mapping[str, Encoded],
@@ -204,7 +213,7 @@ def _callbacks(
 ) -> list[Callback]:
     """Return what goes beside every training."""
     forecast = Forecast(peak=peak, evaluation_tokens=sum(predictor.batches(encoded["validation"]).lengths))
-    own: list[Callback] = [Progress(disable=config.disable_tqdm, forecast=forecast)]
+    own: list[Callback] = [Progress(disable=config.disable_tqdm or not current().main, forecast=forecast)]
     kept = encoded["train"].states is not None
     if not kept and not config.adversarial_epsilon and not config.language_modeling_weight:
         own.append(Compiler(predictor.model.network, config.torch_compile))
@@ -213,7 +222,8 @@ def _callbacks(
         reason = "what its frozen layers give is kept" if kept else f"{changed} changes what is inside it"
         say(f"torch_compile: the network is not compiled, since {reason}.")
     if folder is not None:
-        own += [HistoryFile(folder / "history.jsonl"), _KeepBest(folder, predictor, run)]
+        own += [HistoryFile(folder / "history.jsonl")] * current().main
+        own += [_KeepBest(folder, predictor, run)]
     return own
 
 
@@ -222,11 +232,12 @@ def _training_metrics(
 ) -> dict[str, Any]:
     """Return how training went: how long it took, how fast it was, and how much of it was padding."""
     tokens_per_second = history.tokens / max(history.seconds, 1e-9)
+    operations = tokens_per_second / current().number * training_operations(predictor.model)
     share = (
         {}
         if peak is None
         else {
-            "peak_share": tokens_per_second * training_operations(predictor.model) / peak,
+            "peak_share": operations / peak,
             "peak_operations_per_second": peak,
         }
     )
@@ -315,7 +326,17 @@ class _KeepBest(Callback):
     def on_best(self, trainer: Trainer) -> None:
         """Write it."""
         self.run.history, self.run.best_step = trainer.history.rows, trainer.step
-        save_folder(self.folder, self.predictor, self.run)
+        _save(self.folder, self.predictor, self.run)
+
+
+def _save(folder: Path, predictor: Predictor, run: Run, *, finished: Mapping[str, Any] | None = None) -> None:
+    """Write the model folder; of several ranks the main one does, and the others wait."""
+
+    def write() -> int:
+        save_folder(folder, predictor, run, finished=finished)
+        return run.bytes_on_disk
+
+    run.bytes_on_disk = current().on_main(write)
 
 
 def _with_learning_rate(config: TrainingConfig, method: Method, predictor: Predictor) -> TrainingConfig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing, nullcontext
 from functools import partial
 from itertools import islice
 from typing import Any, Protocol
@@ -16,19 +16,20 @@ from torch import Tensor, nn
 from reasoner.errors import ConfigError
 from reasoner.losses import LossSum, sum_of
 from reasoner.notices import say
-from reasoner.training.averaging import BestCheckpoints, Checkpoint, MovingAverage, put
+from reasoner.training.averaging import Checkpoint, MovingAverage, best_checkpoints, put
 from reasoner.training.callbacks import Callback, overrides_on_batch
 from reasoner.training.config import TrainingConfig
 from reasoner.training.early_stopping import EarlyStopping
 from reasoner.training.engine import autocast, choose_device, seed_everything, tensor_float_32
 from reasoner.training.guard import LossWatch
 from reasoner.training.history import History
-from reasoner.training.lean import LeanStep
+from reasoner.training.lean import lean_step
 from reasoner.training.micro_batches import MicroBatches
 from reasoner.training.objective import Extras, Objective
 from reasoner.training.optimizer import make_optimizer, make_schedule
 from reasoner.training.parts import pays_to_cut
 from reasoner.training.prefetch import made_ahead, pinned
+from reasoner.training.ranks import current
 from reasoner.training.state import put_back, put_back_rest, state_of
 
 
@@ -37,7 +38,8 @@ class EpochBatches(Protocol):
 
     The length is that of the epoch that `epoch` says; it may differ from epoch to epoch. Batches say how many `tokens`
     they hold, and may say how many `positions`, those of padding among them. The loss watch can name rows where batches
-    have the fields of `data.features.Batch`. With `after(number)` a training that goes on skips batches unmade.
+    have the fields of `data.features.Batch`. With `after(number)` a training that goes on skips batches unmade. Where
+    several ranks train, each gives its share of each batch: all as many, and None where there is nothing for a rank.
     """
 
     epoch: int
@@ -82,7 +84,7 @@ class Trainer:
         self.model, self.batches, self.config = model, batches, config
         self.evaluate, self.stopping, self.callbacks = evaluate, stopping, callbacks
         self._on_batch = [callback.on_batch for callback in callbacks if overrides_on_batch(callback)]
-        self.watch = watch or LossWatch()
+        self.watch, self.ranks = watch or LossWatch(), current()
         self.device = choose_device(config.use_cpu)
         self.model.to(self.device)
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
@@ -92,7 +94,7 @@ class Trainer:
         self.steps_per_epoch = self._steps_of_epoch(0)  # from then on that of the epoch that runs
         self.optimizer = make_optimizer(model, config, rate, rate_factors)
         self.schedule = make_schedule(self.optimizer, config, self.total_steps)
-        self._lean, self._checkpoints = _lean_step(self.device, config), _checkpoints(config, stopping)
+        self._lean, self._checkpoints = lean_step(self.device, config), best_checkpoints(config, stopping)
         together, for_cache = getattr(batches, "keep_together", True), pays_to_cut(model, self.device)
         self._micro_batches = MicroBatches(keep_together=together, for_cache=for_cache)
         precision = partial(autocast, self.device, config.bf16)
@@ -116,7 +118,8 @@ class Trainer:
             DivergedError: if a loss or gradient is not finite; see `LossWatch`.
             CheckpointError: if the state is that of another training.
         """
-        seed_everything(self.config.seed)
+        seed_everything(self.config.seed + self.ranks.index)  # each rank draws its own dropout
+        self.ranks.same(self._learned())
         if state is not None:
             put_back(self, state)
         self._call("on_train_begin")
@@ -162,8 +165,6 @@ class Trainer:
                 started = time.perf_counter()
                 self.train_step(group)
                 self.history.seconds += time.perf_counter() - started
-                self.history.tokens += sum(batch.tokens for batch in group)
-                self.history.positions += sum(getattr(batch, "positions", 0) for batch in group)
                 self.position = self.step - before
                 self.history.epochs = self.epoch + self.position / self.steps_per_epoch
                 self._call("on_step_end")
@@ -209,7 +210,9 @@ class Trainer:
             put(buffers, self.model.buffers())
 
         forget()
-        losses = self._micro_batches.run(group, lambda batch: self.backward(batch.to(self.device)), forget)
+        own = [batch for batch in group if batch is not None]
+        losses = self._micro_batches.run(own, lambda batch: self.backward(batch.to(self.device)), forget)
+        losses = self._summed(group, losses)
         counted = self._counted + sum_of([loss.count for loss in losses])
         factor = self._share(counted)
         norm = torch.nn.utils.get_total_norm(self._gradients()) * factor
@@ -242,6 +245,16 @@ class Trainer:
             loss = self._objective.backward(batch, seen)
         total = loss.total.detach()
         return LossSum(total, loss.count.detach().to(total))  # a head may count in integers
+
+    def _summed(self, group: Sequence[Any], losses: Sequence[LossSum]) -> list[LossSum]:
+        """Add up over the ranks gradients, losses of the batches of `group`, tokens and positions."""
+        own = [batch for batch in group if batch is not None]
+        tokens = sum(batch.tokens for batch in own), sum(getattr(batch, "positions", 0) for batch in own)
+        for name, number in zip(("tokens", "positions"), self.ranks.total(*tokens), strict=True):
+            setattr(self.history, name, getattr(self.history, name) + number)
+        found, nothing = iter(losses), self.weights[0].new_zeros(())
+        every = [LossSum(nothing, nothing) if batch is None else next(found) for batch in group]
+        return self.ranks.add_step(self.weights, every)
 
     def _share(self, counted: Tensor) -> Tensor:
         """Return what the summed gradients are multiplied by: one over the mean count of the steps so far.
@@ -375,12 +388,6 @@ def _checked_rate(batches: EpochBatches, config: TrainingConfig, evaluate: Any, 
     return config.learning_rate
 
 
-def _checkpoints(config: TrainingConfig, stopping: EarlyStopping | None) -> BestCheckpoints | None:
-    if config.average_checkpoints is None or stopping is None:
-        return None
-    return BestCheckpoints(config.average_checkpoints, stopping.greater_is_better)
-
-
 def _read(losses: Sequence[LossSum], norm: Tensor) -> tuple[list[float], list[float], float]:
     """Return totals, counts and the norm as Python's numbers, in the one read from the device that a step makes.
 
@@ -388,9 +395,3 @@ def _read(losses: Sequence[LossSum], norm: Tensor) -> tuple[list[float], list[fl
     """
     *parts, last = torch.stack([*(part for loss in losses for part in loss), norm]).tolist()
     return parts[0::2], parts[1::2], last
-
-
-def _lean_step(device: torch.device, config: TrainingConfig) -> AbstractContextManager[object]:
-    if device.type != "cpu" or config.torch_compile:  # what it replaces cannot be compiled
-        return nullcontext()
-    return LeanStep(fast_dropout=config.fast_dropout)
