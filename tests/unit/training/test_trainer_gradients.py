@@ -18,8 +18,8 @@ from reasoner.registry import TABLES, name_of
 from reasoner.synthetic import nested_ner_pack
 from reasoner.tasks.classification import Classification
 from reasoner.tasks.multiple_choice import MultipleChoice
-from reasoner.tasks.nested_ner import NestedNER
 from reasoner.tasks.ner import NER
+from reasoner.tasks.nested_ner import NestedNER
 from reasoner.tasks.nli import NLI
 from reasoner.tasks.qa import QuestionAnswering
 from reasoner.training.config import TrainingConfig
