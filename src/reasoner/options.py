@@ -26,7 +26,7 @@ LOSS_SETTINGS = ("class_weights", "label_smoothing", "focal_gamma")
 
 
 def check_options(task: Task[Any, Any], config: TrainingConfig) -> None:
-    """Refuse, before anything is scored or trained, what the task cannot do.
+    """Refuse, before anything is scored or trained, what the task cannot do, and settings that exclude each other.
 
     Raises:
         ConfigError: with what to do instead.
@@ -38,6 +38,11 @@ def check_options(task: Task[Any, Any], config: TrainingConfig) -> None:
     for name in ("distillation_weight", "distillation_temperature"):
         if config.teacher is None and getattr(config, name) is not None:
             raise ConfigError(f"{name} means nothing without a teacher. Give teacher=, or leave it out.")
+    if config.full_determinism and config.torch_compile:
+        raise ConfigError(
+            "full_determinism does not go with torch_compile=True: of compiled kernels PyTorch does not say which are "
+            "not deterministic. Leave one of them out."
+        )
 
 
 @torch.no_grad()

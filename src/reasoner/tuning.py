@@ -42,6 +42,7 @@ from reasoner.tasks.base import Task
 from reasoner.training.callbacks import Callback, HistoryFile, Progress
 from reasoner.training.compiling import Compiler
 from reasoner.training.config import TrainingConfig
+from reasoner.training.determinism import deterministic
 from reasoner.training.early_stopping import EarlyStopping
 from reasoner.training.engine import matrix_peak, training_operations
 from reasoner.training.forecast import Forecast, peak_memory_mib
@@ -86,7 +87,7 @@ def train_on_examples(
         record: what reading met; with it, data and model are checked first; None: they are not.
         resume: with a folder, as in `fine_tune`; None: no checkpoints are written either.
     """
-    with collect():
+    with collect(), deterministic(config.full_determinism):
         task_class, settings = task_class_and_settings(task)
         source = model_source(model)
         say_origin(source)

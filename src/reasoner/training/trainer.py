@@ -19,6 +19,7 @@ from reasoner.notices import say
 from reasoner.training.averaging import Checkpoint, MovingAverage, best_checkpoints, put
 from reasoner.training.callbacks import Callback, overrides_on_batch
 from reasoner.training.config import TrainingConfig
+from reasoner.training.determinism import deterministic
 from reasoner.training.early_stopping import EarlyStopping
 from reasoner.training.engine import autocast, choose_device, seed_everything, tensor_float_32
 from reasoner.training.guard import LossWatch
@@ -127,7 +128,7 @@ class Trainer:
             if state is not None:
                 put_back_rest(self, state)
                 state = None  # it is as large as several models
-            with tensor_float_32(self.device):
+            with deterministic(self.config.full_determinism), tensor_float_32(self.device):
                 self.fit()
                 self.try_mean()
         finally:  # after an error or an interrupt too, the best weights so far are worth more than the last
