@@ -61,9 +61,7 @@ def check_head(predictor: Predictor, data: Encoded, config: TrainingConfig) -> N
         model.divergence(outputs, outputs, placed)
 
 
-def extras(
-    model: TaskModel, config: TrainingConfig, rows: Encoded, text_loss: Callable[[Any], LossSum] | None
-) -> Extras:
+def extras(model: Any, config: TrainingConfig, rows: Encoded, text_loss: Callable[[Any], LossSum] | None) -> Extras:
     """Return what the objectives that are on need: adversarial training attacks the table that looks up tokens."""
     attacked = model.network.get_input_embeddings() if config.adversarial_epsilon else None
     return Extras(attacked, rows.teacher, text_loss)

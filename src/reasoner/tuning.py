@@ -50,6 +50,7 @@ from reasoner.training.guard import LossWatch
 from reasoner.training.history import History
 from reasoner.training.ranks import current
 from reasoner.training.trainer import Trainer
+from reasoner.whole_model import WholeModel, check_fsdp
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -93,6 +94,7 @@ def train_on_examples(
         say_origin(source)
         learned = task_class.from_examples(examples, **settings)
         options.check_options(learned, config)
+        check_fsdp(config, method)
         predictor, encoded = prepared(source, learned, examples, method=method, config=config, tokenizer=tokenizer)
         options.check_head(predictor, encoded["train"], config)
         config = _with_learning_rate(config, method, predictor)
@@ -171,20 +173,22 @@ def _train(
     kept = rows.states is not None  # the frozen weights do not multiply in every step
     peak = None if kept else matrix_peak(predictor.device, config.bf16)
     batches = _batches(predictor, rows, config)
+    whole = WholeModel(predictor, config)
     trainer = Trainer(
-        predictor.model,
+        whole.trained,
         batches,
         config=config,
         watch=LossWatch(
             folder, describe=lambda batch: [rows.examples[batches.example_of[i]].where for i in batch.feature_index]
         ),
-        evaluate=lambda: predictor.evaluate(encoded["validation"]).metrics,
+        evaluate=lambda: whole.scored(lambda: predictor.evaluate(encoded["validation"]).metrics),
         stopping=EarlyStopping(metric, greater_is_better(metric), config.patience, config.min_delta),
         callbacks=[recorder, *_callbacks(predictor, encoded, run, config, folder, peak), *callbacks],
         rate_factors=options.factors(predictor.model, config),
-        extras=options.extras(predictor.model, config, rows, beside),
+        extras=options.extras(whole.trained, config, rows, beside),
     )
     history = trainer.train() if resumption is None else resumption.train(trainer)
+    whole.bring()
     run.history, run.best_step, run.stopped_early = history.rows, history.best_step, history.stopped_early
     run.metrics["train"] = _training_metrics(history, predictor, encoded["validation"], peak)
     return recorder.record()
@@ -213,10 +217,12 @@ def _callbacks(
     peak: float | None,
 ) -> list[Callback]:
     """Return what goes beside every training."""
-    forecast = Forecast(peak=peak, evaluation_tokens=sum(predictor.batches(encoded["validation"]).lengths))
+    forecast = Forecast(
+        peak=None if config.fsdp else peak, evaluation_tokens=sum(predictor.batches(encoded["validation"]).lengths)
+    )
     own: list[Callback] = [Progress(disable=config.disable_tqdm or not current().main, forecast=forecast)]
     kept = encoded["train"].states is not None
-    if not kept and not config.adversarial_epsilon and not config.language_modeling_weight:
+    if not (kept or config.adversarial_epsilon or config.language_modeling_weight or config.fsdp):
         own.append(Compiler(predictor.model.network, config.torch_compile))
     elif config.torch_compile:
         changed = "adversarial training" if config.adversarial_epsilon else "language modelling"

@@ -56,6 +56,10 @@ def close(one: Any, other: Any, tolerance: float = 1e-5) -> bool:
         ("ner", 2, 8, {"tokens_per_batch": 64, "max_length": 32, "method": "lora"}),
         ("classification", 3, 5, {"method": "head", "num_train_epochs": 3}),
         ("classification", 2, 5, {"ema_decay": 0.9, "r_drop": 1.0, "balanced_sampling": True}),
+        ("classification", 2, 5, {"fsdp": True, "gradient_accumulation_steps": 3, "adversarial_epsilon": 0.5}),
+        ("ner", 3, 11, {"fsdp": True, "head": "crf", "optim": "sgd", "ema_decay": 0.9, "average_checkpoints": 2}),
+        ("qa", 2, 5, {"fsdp": True, "max_length": 48, "method": "lora"}),
+        ("multiple_choice", 3, 3, {"fsdp": True, "max_length": 64, "method": "head"}),
         ("nli", 3, 4, {"weight_decay": 0.1, "optim": "sgd"}),
         ("qa", 2, 5, {"max_length": 48}),
         ("multiple_choice", 2, 5, {"max_length": 64}),
@@ -63,11 +67,14 @@ def close(one: Any, other: Any, tolerance: float = 1e-5) -> bool:
 )
 def test_as_one_process(task, number, size, settings, lively_bert, tmp_path: Path):
     settings = {"task": task, "data": pack(task), **settings}
+    if head := settings.pop("head", None):
+        settings["task"] = reasoner.NER(head=head)
     ranks = Ranks(number, tmp_path / "ranks", lively_bert, per_device_train_batch_size=size, **settings)
     ends = ranks.ended()
     assert [end.get("message") for end in ends] == [None] * number
     data = settings.pop("data")
     settings["per_device_train_batch_size"] = size * number
+    settings.pop("fsdp", None)
     if settings.get("tokens_per_batch"):
         settings["tokens_per_batch"] *= number
     whole = outcome(reasoner.fine_tune(lively_bert, data, **{**SETTINGS, **settings}))
@@ -121,7 +128,8 @@ def test_none_waits_for_one_that_is_gone(how, rank, lively_bert, tmp_path: Path)
     assert all(end["message"].startswith("Another rank does not answer") for end in ends)
 
 
-def test_one_writes_and_all_go_on(lively_bert, tmp_path: Path):
+@pytest.mark.parametrize("fsdp", [False, True])
+def test_one_writes_and_all_go_on(fsdp, lively_bert, tmp_path: Path):
     """A signal to one rank ends all; the run goes on from the checkpoint as if it had never been interrupted."""
     settings = {
         "task": "classification",
@@ -129,6 +137,8 @@ def test_one_writes_and_all_go_on(lively_bert, tmp_path: Path):
         "dropout": 0.1,
         "per_device_train_batch_size": 5,
         "checkpoint_steps": 4,
+        "fsdp": fsdp,
+        "ema_decay": 0.9,
     }
     whole = Ranks(2, tmp_path / "whole", lively_bert, EndOnRank(5, ""), output_dir=tmp_path / "one", **settings).ended()
     settings["output_dir"] = tmp_path / "two"
@@ -178,11 +188,55 @@ class Spoil(Callback):
 
 
 def test_a_row_whose_loss_is_no_number_is_named_whoever_has_it(lively_bert, tmp_path: Path):
+    settings = {"task": "classification", "data": pack("classification"), "per_device_train_batch_size": 5}
     for feature in (3, 4):
-        ranks = Ranks(2, tmp_path / f"{feature}", lively_bert, task="classification", data=pack("classification"),
-                      callbacks=[Spoil(feature)], per_device_train_batch_size=5)  # fmt: skip
+        ranks = Ranks(2, tmp_path / f"{feature}", lively_bert, callbacks=[Spoil(feature)], **settings)
         for end in ranks.ended():
             assert end["error"] == "DivergedError" and f"train, row {feature + 1}" in end["message"], end
+    for end in Ranks(2, tmp_path / "fsdp", lively_bert, callbacks=[Spoil(3)], fsdp=True, **settings).ended():
+        assert end["error"] == "DivergedError" and "With fsdp its rows are not looked for" in end["message"]
+
+
+class Weigh(Callback):
+    """Writes down how many numbers this rank trains, and how many the optimiser keeps for them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_end(self, trainer: Any) -> None:
+        kept = sum(value.numel() for state in trainer.optimizer.state.values() for value in state.values())
+        weights = sum(weight.numel() for weight in trainer.weights)
+        (self.folder / f"weighed-{trainer.ranks.index}").write_text(f"{weights} {kept}", "utf-8")
+
+
+def test_a_sharded_model_is_held_in_parts(lively_bert, tmp_path: Path):
+    settings = {"task": "classification", "data": pack("classification"), "callbacks": [Weigh(tmp_path)]}
+    for fsdp in (False, True):
+        ends = Ranks(3, tmp_path / f"{fsdp}", lively_bert, fsdp=fsdp, **settings).ended()
+        assert [end.get("message") for end in ends] == [None] * 3
+        held = [(tmp_path / f"weighed-{rank}").read_text("utf-8").split() for rank in range(3)]
+        weights, kept = zip(*((int(part) for part in each) for each in held), strict=True)
+        if not fsdp:
+            whole = weights[0]
+            assert weights == (whole,) * 3 and kept[0] > 2 * whole
+    assert sum(weights) == whole and max(weights) < 0.4 * whole and max(kept) < 0.9 * whole
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "shares a model between several processes, and this is the only one"),
+        ({"method": "gradual", "torch_compile": True}, "fsdp does not go with torch_compile, the method gradual"),
+    ],
+)
+def test_what_fsdp_cannot_do_is_refused(settings, message, tiny_bert, tmp_path: Path):
+    rows = {"task": "classification", "data": pack("classification"), "fsdp": True, **settings}
+    if settings:
+        ends = Ranks(2, tmp_path, tiny_bert, **rows).ended()
+        assert all(end["error"] == "ConfigError" and message in end["message"] for end in ends)
+    else:
+        with pytest.raises(reasoner.ConfigError, match=message):
+            reasoner.fine_tune(tiny_bert, **rows)
 
 
 def test_several_seeds(lively_bert, tmp_path: Path):

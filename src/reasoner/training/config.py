@@ -126,6 +126,9 @@ class TrainingConfig:
     """Compile the network (`torch.compile`). None: on CUDA, if more than ten minutes of steps are left after the first
     ones, and for good only if it turns out faster, which is said. True: from the first step; on the CPU
     `fast_dropout` is then off. Not where what frozen layers give is kept."""
+    fsdp: bool = False
+    """Of several processes, let each hold its part of weights, gradients and optimiser (fully sharded data parallel):
+    for a model whose training does not fit into one device. Slower where it does. See docs/ranks.md."""
     use_cpu: bool = False
     """Stay on the CPU even if a CUDA device is there."""
     logging_steps: int = 10
@@ -244,7 +247,8 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("lr_scheduler_type", f"one of {', '.join(SCHEDULES)}", SCHEDULES.__contains__),
     ("on_divergence", f"one of {', '.join(ON_DIVERGENCE)}", ON_DIVERGENCE.__contains__),
     (
-        "balanced_sampling fast_dropout evaluate_before full_determinism gradient_checkpointing use_cpu disable_tqdm",
+        "balanced_sampling fast_dropout evaluate_before full_determinism fsdp gradient_checkpointing use_cpu "
+        "disable_tqdm",
         "True or False",
         lambda value: isinstance(value, bool),
     ),

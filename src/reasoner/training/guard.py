@@ -85,6 +85,12 @@ class LossWatch:
         Raises:
             DivergedError: if the run shall stop, has gone back `MOST_ROLLBACKS` times, or ends without a single step.
         """
+        if trainer._shared.sharded is not None:  # to run rows alone, all ranks would have to
+            raise DivergedError(
+                f"The loss or the gradient of step {trainer.step + 1} is not finite. With fsdp its rows are not looked "
+                "for: train without it, on a smaller model of the same kind if need be, to see which they are.",
+                step=trainer.step + 1,
+            )
         rank, finding = self._found(trainer, group, totals, counts, norm)
         text = finding.sentences()
         folder, said = trainer.ranks.on(rank, lambda: self._write(trainer, group[finding.batches[0] - 1], finding))

@@ -109,14 +109,10 @@ class Ranks:
             sums += [part.view_as(tensor) for tensor, part in zip(bucket, parts, strict=True)]
         return sums
 
-    def add_step(self, weights: Sequence[Tensor], losses: Sequence[LossSum]) -> list[LossSum]:
-        """Replace gradients by their sums over the ranks, and return the sums of the losses.
-
-        So a step is that of one process that had all the rows: totals and counts are added, not means, and a rank that
-        had no row adds nothing. A weight that no rank has a gradient for keeps none.
-        """
+    def add_gradients(self, weights: Sequence[Tensor]) -> None:
+        """Replace gradients by their sums over the ranks; a weight that no rank has one for keeps none."""
         if self.number == 1:
-            return list(losses)
+            return
         missing = torch.tensor([weight.grad is None for weight in weights], dtype=torch.int32)
         with _told():
             distributed.all_reduce(missing, group=self.group)
@@ -124,6 +120,11 @@ class Ranks:
         gradients = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in learning]
         for weight, gradient in zip(learning, self.add(gradients), strict=True):
             weight.grad = gradient  # another array: `row_gradients` keeps the one before, and knows what it wrote there
+
+    def add_losses(self, losses: Sequence[LossSum]) -> list[LossSum]:
+        """Return the sum of each loss over the ranks: of totals and of counts, never of means."""
+        if self.number == 1:
+            return list(losses)
         (sums,) = self.add([torch.stack([part.double() for loss in losses for part in loss])])
         numbers = sums.to(losses[0].total.dtype).view(-1, 2)
         return [LossSum(total, count) for total, count in numbers.unbind()]

@@ -29,20 +29,12 @@ def state_of(trainer: Trainer) -> State:
     """Return all that the rest of a training depends on, as JSON values and tensors.
 
     What the model is before training, the rows and the settings are not in it; all else is, the random states and what
-    callbacks keep as well. Of several ranks each has its own of these; all else they have in common.
+    callbacks keep as well. Of several ranks each has its own of these, and its own part of a sharded model; all else
+    they have in common.
     """
     optimizer = trainer.optimizer.state_dict()
     average, checkpoints, stopping = trainer._average, trainer._checkpoints, trainer.stopping
-    own = {
-        "largest": trainer._micro_batches.largest,
-        "callbacks": [
-            {"class": type(callback).__qualname__, "state": callback.state_dict()} for callback in trainer.callbacks
-        ],
-        "random": random_states(),
-    }
-    return {
-        "learned": trainer._learned(),
-        "optimizer": {**optimizer, "state": {str(number): kept for number, kept in optimizer["state"].items()}},
+    common = {
         "schedule": trainer.schedule.state_dict(),
         "trainer": {
             **{name: getattr(trainer, name) for name in COUNTERS},
@@ -51,12 +43,25 @@ def state_of(trainer: Trainer) -> State:
             "stopping": stopping and {name: getattr(stopping, name) for name in STOPPING},
             "notices": said(),
         },
+    }
+    weights = {
+        "learned": trainer._learned(),
+        "optimizer": {**optimizer, "state": {str(number): kept for number, kept in optimizer["state"].items()}},
         "best": trainer._best,
         "average": average and {"steps": average._steps, "values": average._values},
         "averaged": checkpoints and [kept._asdict() for kept in checkpoints.kept],
         "watch": trainer.watch.state_dict(),
-        "ranks": trainer.ranks.gather(own),
     }
+    own = {
+        "largest": trainer._micro_batches.largest,
+        "callbacks": [
+            {"class": type(callback).__qualname__, "state": callback.state_dict()} for callback in trainer.callbacks
+        ],
+        "random": random_states(),
+    }
+    if trainer._shared.sharded is None:
+        return {**common, **weights, "ranks": trainer.ranks.gather(own)}
+    return {**common, "ranks": trainer.ranks.gather({**weights, **own})}
 
 
 def put_back(trainer: Trainer, state: State) -> None:
@@ -65,11 +70,12 @@ def put_back(trainer: Trainer, state: State) -> None:
     Raises:
         CheckpointError: if the trainer is another one.
     """
-    counters = state["trainer"]
     try:
+        state = {**state, **state["ranks"][trainer.ranks.index]}
+        counters = state["trainer"]
         for name in COUNTERS:
             setattr(trainer, name, counters[name])
-        trainer._micro_batches.largest = state["ranks"][trainer.ranks.index]["largest"]
+        trainer._micro_batches.largest = state["largest"]
         for field in fields(trainer.history):
             setattr(trainer.history, field.name, counters["history"][field.name])
         _fill_states(trainer)

@@ -31,6 +31,7 @@ from reasoner.training.optimizer import make_optimizer, make_schedule
 from reasoner.training.parts import pays_to_cut
 from reasoner.training.prefetch import made_ahead, pinned
 from reasoner.training.ranks import current
+from reasoner.training.shared_step import SharedStep
 from reasoner.training.state import put_back, put_back_rest, state_of
 
 
@@ -96,8 +97,10 @@ class Trainer:
         self.optimizer = make_optimizer(model, config, rate, rate_factors)
         self.schedule = make_schedule(self.optimizer, config, self.total_steps)
         self._lean, self._checkpoints = lean_step(self.device, config), best_checkpoints(config, stopping)
-        together, for_cache = getattr(batches, "keep_together", True), pays_to_cut(model, self.device)
-        self._micro_batches = MicroBatches(keep_together=together, for_cache=for_cache)
+        self._shared = SharedStep(model, self.weights, self.ranks)
+        together, whole = getattr(batches, "keep_together", True), self._shared.sharded is not None
+        for_cache = not whole and pays_to_cut(model, self.device)
+        self._micro_batches = MicroBatches(keep_together=together, for_cache=for_cache, whole=whole)
         precision = partial(autocast, self.device, config.bf16)
         self._objective = Objective(model, config, extras, precision=precision)
         self._average = None if config.ema_decay is None else MovingAverage(self.weights, config.ema_decay)
@@ -120,7 +123,8 @@ class Trainer:
             CheckpointError: if the state is that of another training.
         """
         seed_everything(self.config.seed + self.ranks.index)  # each rank draws its own dropout
-        self.ranks.same(self._learned())
+        if self._shared.sharded is None:
+            self.ranks.same(self._learned())
         if state is not None:
             put_back(self, state)
         self._call("on_train_begin")
@@ -211,12 +215,11 @@ class Trainer:
             put(buffers, self.model.buffers())
 
         forget()
-        own = [batch for batch in group if batch is not None]
-        losses = self._micro_batches.run(own, lambda batch: self.backward(batch.to(self.device)), forget)
-        losses = self._summed(group, losses)
+        losses = self._micro_batches.run(self._shared.own(group, self.batches), self.backward, forget)
+        losses = self._shared.summed(group, losses, self.history)
         counted = self._counted + sum_of([loss.count for loss in losses])
         factor = self._share(counted)
-        norm = torch.nn.utils.get_total_norm(self._gradients()) * factor
+        norm = self._shared.norm(self._gradients()) * factor
         first = self.optimizer.param_groups[0]
         self._learning_rate = float(first["lr"] / first["factor"])
         totals, counts, norm_read = _read(losses, norm)
@@ -237,25 +240,16 @@ class Trainer:
 
     def backward(self, batch: Any) -> LossSum:
         """Add the gradient of the batch's total loss (see `Objective`), and return the loss without its graph."""
+        counts, placed = batch is not self._shared.spare, batch.to(self.device)
 
         def seen(outputs: Any) -> None:
-            for on_batch in self._micro_batches.once(self._on_batch):
-                on_batch(self, batch, outputs)
+            for on_batch in self._micro_batches.once(self._on_batch) if counts else ():
+                on_batch(self, placed, outputs)
 
         with self._lean:
-            loss = self._objective.backward(batch, seen)
-        total = loss.total.detach()
-        return LossSum(total, loss.count.detach().to(total))  # a head may count in integers
-
-    def _summed(self, group: Sequence[Any], losses: Sequence[LossSum]) -> list[LossSum]:
-        """Add up over the ranks gradients, losses of the batches of `group`, tokens and positions."""
-        own = [batch for batch in group if batch is not None]
-        tokens = sum(batch.tokens for batch in own), sum(getattr(batch, "positions", 0) for batch in own)
-        for name, number in zip(("tokens", "positions"), self.ranks.total(*tokens), strict=True):
-            setattr(self.history, name, getattr(self.history, name) + number)
-        found, nothing = iter(losses), self.weights[0].new_zeros(())
-        every = [LossSum(nothing, nothing) if batch is None else next(found) for batch in group]
-        return self.ranks.add_step(self.weights, every)
+            loss = self._objective.backward(placed, seen, counts=counts)
+        total = loss.total.detach() * counts
+        return LossSum(total, loss.count.detach().to(total) * counts)  # a head may count in integers
 
     def _share(self, counted: Tensor) -> Tensor:
         """Return what the summed gradients are multiplied by: one over the mean count of the steps so far.
