@@ -22,7 +22,7 @@ ROWS = (
     ("api", "experiments", "meter", "testing"),
     ("pretraining", "tuning"),
     ("distillation", "origins", "preparation", "result", "resuming", "seeds"),
-    ("calibration", "checks", "comparison", "frozen", "joint", "options", "review", "storage"),
+    ("calibration", "checks", "comparison", "frozen", "joint", "options", "review", "storage", "whole_model"),
     ("proof", "streaming"),
     ("inference",),
     ("evaluation",),

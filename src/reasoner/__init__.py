@@ -68,6 +68,7 @@ _EXPORTS = {
     "CheckpointError": "reasoner.errors",
     "DivergedError": "reasoner.errors",
     "NotEnoughMemoryError": "reasoner.errors",
+    "RankError": "reasoner.errors",
 }
 _MODULES = ("heads", "losses", "metrics", "synthetic", "tasks", "testing")
 
@@ -88,6 +89,7 @@ if TYPE_CHECKING:
         DivergedError,
         LabelError,
         NotEnoughMemoryError,
+        RankError,
         ReasonerError,
     )
     from reasoner.experiments.hyperparameters import search

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ from reasoner.tasks.base import Task
 from reasoner.training.callbacks import Callback
 from reasoner.training.config import TrainingConfig
 from reasoner.training.lock import locked
+from reasoner.training.ranks import together
 from reasoner.tuning import train_on_examples
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def fine_tune(
     **overrides: Any,
 ) -> Result:
     """Fine-tune a pretrained model on a task: read, check, train, score before and after, save.
+
+    Started by `torchrun` or `accelerate launch`, all processes call it alike and train one model: see docs/ranks.md.
 
     Args:
         model: a Hub id, a local folder, a GGUF file (its weights are made float32, once), or a loaded model (it is
@@ -86,6 +89,7 @@ def fine_tune(
         CheckpointError: if `output_dir` cannot be written, or none of its checkpoints is whole.
         DataError: if the data cannot be used; all problems of all splits are listed, before any training.
         DivergedError: if the loss becomes NaN or infinite.
+        RankError: if one of several processes that train together is gone, or has stopped with an error.
         KeyboardInterrupt: after Ctrl-C; with `output_dir` the step is finished and saved, and SIGTERM does the same.
 
     Example:
@@ -94,11 +98,12 @@ def fine_tune(
         >>> result = reasoner.fine_tune(None, pack, task="ner", max_steps=1)  # doctest: +SKIP
     """
     folder = _checked_folder(output_dir, resume, seeds)
-    with collect(), _at_work_in(folder, resume):
-        configs = configs_of_seeds(TrainingConfig.from_overrides(config, overrides), seeds, overrides)
-        method = as_method(method)
+    configs = configs_of_seeds(TrainingConfig.from_overrides(config, overrides), seeds, overrides)
+    with collect(), together(use_cpu=configs[0].use_cpu) as ranks, ExitStack() as held:
+        ranks.on_main(lambda: held.enter_context(_at_work_in(folder, resume)))
+        method, record = as_method(method), ReadingRecord()
         task_class, settings = task_class_and_settings(task)
-        schema, record = task_class.schema(settings), ReadingRecord()
+        schema = task_class.schema(settings)
         examples = read_examples(data, schema, config=configs[0], columns=columns, record=record, streams=True)
 
         def train(config: TrainingConfig, folder: Path | None) -> Result:

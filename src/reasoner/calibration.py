@@ -17,6 +17,7 @@ from reasoner.inference import Predictor
 from reasoner.metrics import calibration_error, risk_coverage
 from reasoner.notices import say
 from reasoner.tasks.base import Task
+from reasoner.training.ranks import current
 
 STEP, STEPS = 0.05, 60
 TEMPERATURES = tuple(exp(STEP * number) for number in range(-STEPS, STEPS + 1))
@@ -131,7 +132,8 @@ def _evaluated(predictor: Predictor, data: Encoded) -> tuple[Evaluation, list[fl
         evaluation = predictor.evaluate(data)
     finally:
         handle.remove()
-    return evaluation, curve.tolist() if counted else []
+    *likelihoods, batches = current().total(*curve.tolist(), counted)
+    return evaluation, likelihoods if batches else []
 
 
 def _best_temperature(curve: list[float], *, all_right: bool) -> float:

@@ -26,6 +26,10 @@ class NotEnoughMemoryError(ReasonerError):
     """A single row does not fit into the memory of the device."""
 
 
+class RankError(ReasonerError):
+    """Of several processes that train together one is gone, or has stopped with an error."""
+
+
 class DivergedError(ReasonerError):
     """Training produced a loss or a gradient that is not a finite number."""
 

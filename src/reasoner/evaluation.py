@@ -18,6 +18,7 @@ from reasoner.losses import LossSum
 from reasoner.model import TaskModel
 from reasoner.tasks.base import Task
 from reasoner.training.engine import autocast
+from reasoner.training.ranks import Ranks, current
 
 PART = 1_000
 """How many examples evaluation and prediction work on at a time. Only predictions outlive a part, so that memory does
@@ -69,26 +70,44 @@ class _Remembering:
 def infer(
     model: TaskModel, batches: Batches, *, device: torch.device, bf16: bool | None = None
 ) -> tuple[list[Any], LossSum | None]:
-    """Run the model over batches; one batch of outputs is held at a time.
+    """Run the model over batches; one batch of outputs is held at a time. Several ranks have every n-th batch each.
 
     Returns:
         The head's records in the order of the features, and the summed loss if the features have targets.
     """
     model.eval()
+    ranks = current()
     records: list[Any] = [None] * len(batches.lengths)
     totals: list[LossSum | None] = []
-    for batch in batches:
-        placed = batch.to(device)
+    plan = batches.plan()[ranks.index :: ranks.number]
+    for indexes in plan:
+        placed = batches.collate(indexes).to(device)
         remembering = _Remembering(model)
         with autocast(device, bf16):
             found = model.head.infer(remembering, placed)
-            if not _has_gold(batches.read(batch.feature_index[0])):  # a batch has the targets of its first feature
+            if not _has_gold(batches.read(indexes[0])):  # a batch has the targets of its first feature
                 totals.append(None)
             elif remembering.outputs is not None:
                 totals.append(model.loss(remembering.outputs, placed))
-        for index, record in zip(batch.feature_index, found, strict=True):
+        for index, record in zip(indexes, found, strict=True):
             records[index] = record
-    return records, _summed(totals)
+    return _of_all(ranks, plan, records, totals)
+
+
+def _of_all(
+    ranks: Ranks, plan: list[list[int]], records: list[Any], losses: list[LossSum | None]
+) -> tuple[list[Any], LossSum | None]:
+    """Return the records and the summed loss of all ranks: those of `plan` are this one's."""
+    if ranks.number == 1:
+        return records, _summed(losses)
+    own = {index: records[index] for indexes in plan for index in indexes}
+    numbers = [None if loss is None else [part.double().cpu() for part in loss] for loss in losses]
+    every: list[LossSum | None] = []
+    for found, told in ranks.gather((own, numbers)):
+        for index, record in found.items():
+            records[index] = record
+        every += [None if parts is None else LossSum(*parts) for parts in told]
+    return records, _summed(every)
 
 
 def predictions_of(

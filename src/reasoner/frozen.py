@@ -46,6 +46,9 @@ def keep_states(predictor: Predictor, encoded: Mapping[str, Encoded], config: Tr
     if predictor.model.virtual_tokens:
         say("The backbone is frozen, but runs anew in each epoch: the virtual tokens before it learn.")
         return splits
+    if config.fsdp:
+        say(f"{part.name} frozen, but runs anew in each epoch: with fsdp all ranks run the same.")
+        return splits
     if config.adversarial_epsilon:
         say(f"{part.name} frozen, but runs anew in each pass: adversarial training changes what it sees.")
         return splits

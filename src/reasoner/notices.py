@@ -14,6 +14,7 @@ logger = logging.getLogger("reasoner")
 _collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
 _logged: ContextVar[set[str]] = ContextVar("logged")
 _counter: ContextVar[Counter[str] | None] = ContextVar("counter", default=None)
+_muted: ContextVar[bool] = ContextVar("muted", default=False)
 
 
 def say(message: str) -> None:
@@ -36,8 +37,9 @@ def said() -> list[str]:
 
 def tell(message: str) -> None:
     """Log progress: like `say`, but it is news and no notice, so it is neither collected nor held back."""
-    _make_visible()
-    logger.info(message)
+    if not _muted.get():
+        _make_visible()
+        logger.info(message)
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,16 @@ def say_totals(counter: Counter[str], prefix: str = "") -> None:
     """Say what was counted."""
     for message, number in counter.items():
         say(prefix + message.format(n=number))
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """Log nothing inside the block; notices are collected all the same."""
+    token = _muted.set(True)
+    try:
+        yield
+    finally:
+        _muted.reset(token)
 
 
 def _make_visible() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from reasoner.data.batching import Batches
+from reasoner.data.batching import Batches, ShareOfBatches
 from reasoner.data.feature_file import Ints
 from reasoner.data.sampling import strata_of
 from reasoner.data.streams import StreamedRows
@@ -23,13 +23,14 @@ from reasoner.streaming import StreamBatches
 from reasoner.tasks.base import Task
 from reasoner.training.config import TrainingConfig
 from reasoner.training.objective import Extras
+from reasoner.training.ranks import current
 
 LOSS_SETTINGS = ("class_weights", "label_smoothing", "focal_gamma")
 """Fields of tasks that change the loss."""
 
 
 def check_options(task: Task[Any, Any], config: TrainingConfig) -> None:
-    """Refuse, before anything is scored or trained, what the task cannot do.
+    """Refuse, before anything is scored or trained, what the task cannot do, and settings that exclude each other.
 
     Raises:
         ConfigError: with what to do instead.
@@ -41,6 +42,11 @@ def check_options(task: Task[Any, Any], config: TrainingConfig) -> None:
     for name in ("distillation_weight", "distillation_temperature"):
         if config.teacher is None and getattr(config, name) is not None:
             raise ConfigError(f"{name} means nothing without a teacher. Give teacher=, or leave it out.")
+    if config.full_determinism and config.torch_compile:
+        raise ConfigError(
+            "full_determinism does not go with torch_compile=True: of compiled kernels PyTorch does not say which are "
+            "not deterministic. Leave one of them out."
+        )
 
 
 @torch.no_grad()
@@ -59,9 +65,7 @@ def check_head(predictor: Predictor, data: Encoded, config: TrainingConfig) -> N
         model.divergence(outputs, outputs, placed)
 
 
-def extras(
-    model: TaskModel, config: TrainingConfig, rows: Encoded, text_loss: Callable[[Any], LossSum] | None
-) -> Extras:
+def extras(model: Any, config: TrainingConfig, rows: Encoded, text_loss: Callable[[Any], LossSum] | None) -> Extras:
     """Return what the objectives that are on need: adversarial training attacks the table that looks up tokens."""
     attacked = model.network.get_input_embeddings() if config.adversarial_epsilon else None
     return Extras(attacked, rows.teacher, text_loss)
@@ -69,20 +73,27 @@ def extras(
 
 def training_batches(
     predictor: Predictor, rows: Encoded, config: TrainingConfig
-) -> tuple[Batches | StreamBatches, Callable[[Any], list[str]]]:
-    """Return the batches of training, and a function that says where the row of each feature of a batch stands."""
+) -> tuple[Batches | ShareOfBatches | StreamBatches, Callable[[Any], list[str]]]:
+    """Return the training batches, or of several ranks this one's share of them.
+
+    Beside them comes a function that says where the row of each feature of a batch stands.
+    """
     if isinstance(rows.examples, StreamedRows):
         streamed = StreamBatches(rows.examples.stream, predictor, config)
         return streamed, streamed.where
+    ranks = current()
     batches = predictor.batches(
         rows,
-        batch_size=config.per_device_train_batch_size,
-        tokens_per_batch=config.tokens_per_batch,
+        batch_size=config.per_device_train_batch_size * ranks.number,
+        tokens_per_batch=config.tokens_per_batch and config.tokens_per_batch * ranks.number,
         shuffle=True,
         seed=config.seed,
         strata=strata(predictor.task, rows.examples, config),
     )
-    return batches, lambda batch: [rows.examples[batches.example_of[i]].where for i in batch.feature_index]
+    return (
+        batches if ranks.number == 1 else ShareOfBatches(batches, ranks.index, ranks.number),
+        lambda batch: [rows.examples[batches.example_of[i]].where for i in batch.feature_index],
+    )
 
 
 def strata(task: Task[Any, Any], examples: Sequence[Any], config: TrainingConfig) -> Ints | None:

@@ -29,6 +29,7 @@ from reasoner.training.config import TrainingConfig
 from reasoner.training.early_stopping import EarlyStopping
 from reasoner.training.engine import autocast, choose_device, seed_everything
 from reasoner.training.forecast import Forecast
+from reasoner.training.ranks import refuse_several
 from reasoner.training.trainer import Trainer
 
 LEARNING_RATE = 1e-4
@@ -95,6 +96,7 @@ def pretrain(
         >>> import reasoner
         >>> done = reasoner.pretrain(None, ["Some text.", "More of it."], output_dir="adapted")  # doctest: +SKIP
     """
+    refuse_several("pretrain")
     with collect() as notices:
         settings = _settings(TrainingConfig.from_overrides(config, overrides))
         source = model_source(model)

@@ -18,11 +18,12 @@ from reasoner.notices import say, tell
 from reasoner.reports.run import Run
 from reasoner.storage import made_of_finished
 from reasoner.training.callbacks import Callback
-from reasoner.training.checkpoint_files import State
+from reasoner.training.checkpoint_files import State, read
 from reasoner.training.checkpoints import Checkpoints, CheckpointWriter
 from reasoner.training.config import TrainingConfig
 from reasoner.training.history import History
 from reasoner.training.interrupts import Interrupts
+from reasoner.training.ranks import current
 from reasoner.training.trainer import Trainer
 
 CHECKPOINTS = "checkpoints"
@@ -56,11 +57,12 @@ class Resumption:
             CheckpointError: if there are checkpoints, and none is whole.
         """
         if not resume:
-            self.checkpoints.set_aside()
+            current().on_main(self.checkpoints.set_aside)
             return True
         name = self.folder.name
-        self._state = self.checkpoints.newest()
-        if self._state is not None:
+        newest = current().on_main(self.checkpoints.newest)
+        if newest is not None:
+            self._state = read(newest)
             self._compare(self._state["made_of"])
             step = self._state["trainer"]["step"]
             say(f"Training goes on after step {step}: step-{step:06} is the newest whole checkpoint in '{name}'.")
@@ -85,7 +87,9 @@ class Resumption:
             trainer.callbacks = [*trainer.callbacks, writer]
             state, self._state = [self._state], None  # in a list, so that the trainer alone holds it, and lets it go
             history = trainer.train(state.pop())
-        if interrupts.asked is not None:  # after the last step
+        asked = trainer.ranks.gather(interrupts.asked)
+        if any(signal is not None for signal in asked):  # after the last step
+            interrupts.asked = next(signal for signal in asked if signal is not None)
             self._stop(interrupts)
         return history
 
@@ -97,7 +101,7 @@ class Resumption:
 
     def end(self) -> None:
         """Remove the checkpoints: the model was saved."""
-        self.checkpoints.clear()
+        current().on_main(self.checkpoints.clear)
 
     def _compare(self, before: Mapping[str, Any]) -> None:
         lines = list(_differences(before, self.made_of))
@@ -142,6 +146,7 @@ def made_of(
         "data": {split: fingerprints.of_examples({split: part.examples}) for split, part in encoded.items()},
         **({"stream": training.stream.made_of()} if isinstance(training, StreamedRows) else {}),
         "rows": dict(run.rows),
+        "ranks": current().number,
         "settings": {
             **fingerprints.of_config(config),
             "max_length": predictor.max_length,

@@ -22,6 +22,7 @@ from reasoner.evaluation import Encoded
 from reasoner.losses import IGNORED
 from reasoner.reports.layout import clean, clipped
 from reasoner.training.callbacks import Callback
+from reasoner.training.ranks import current
 from reasoner.training.trainer import Trainer
 
 CONTEXT_WORDS = 8
@@ -172,10 +173,11 @@ class LabelRecorder(Callback):
 
     def record(self) -> LabelRecord:
         """Return what was kept, each row's windows and words reduced to the label that was disagreed with most."""
-        keys = np.unique(np.concatenate([epoch.key for epoch in self._epochs] or [np.zeros(0, np.int64)]))
-        whole = [epoch for epoch in self._epochs if len(epoch.key) == len(keys)]
+        epochs = [_joined(epoch) for epoch in zip(*current().gather(self._epochs), strict=True)]
+        keys = np.unique(np.concatenate([epoch.key for epoch in epochs] or [np.zeros(0, np.int64)]))
+        whole = [epoch for epoch in epochs if len(epoch.key) == len(keys)]
         # An epoch that was broken off would favour the rows that it met: it counts only where there is no whole one.
-        gold, probability, other, other_probability = _aligned(whole or self._epochs, keys)
+        gold, probability, other, other_probability = _aligned(whole or epochs, keys)
         sizes = group_sizes(self.data.features)
         example_of, first = np.repeat(np.arange(len(sizes)), sizes), sizes.cumsum() - sizes
         row_of = example_of[keys >> 32]  # (labels,)

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from math import inf, isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from reasoner.notices import collect, tell
 from reasoner.reports.run import Run
 from reasoner.storage import save_folder
 from reasoner.training.config import TrainingConfig
+from reasoner.training.ranks import current
 
 if TYPE_CHECKING:
     from reasoner.result import Result
@@ -59,7 +61,7 @@ def best_of(train: Callable[..., Result], configs: Sequence[TrainingConfig], fol
     rows: list[dict[str, Any]] = []
     for config in configs:
         tell(f"Seed {config.seed}, {len(rows) + 1} of {len(configs)}.")
-        own = _folder_in(folder, f"seed-{config.seed}-")
+        own = current().on_main(partial(_folder_in, folder, f"seed-{config.seed}-"))
         result = _named(train, config, own)
         rows.append(_row(result.run))
         device = result.predictor.device
@@ -70,13 +72,18 @@ def best_of(train: Callable[..., Result], configs: Sequence[TrainingConfig], fol
         del result  # or its weights would still be held when the next model is loaded
         kept.run.seeds = list(rows)
         if folder is not None and own is not None:
-            if better:
-                (own / "history.jsonl").replace(folder / "history.jsonl")
-            save_folder(folder, kept.predictor, kept.run)
-            shutil.rmtree(own)
+            current().on_main(partial(_keep, folder, own, kept, better=better))
     assert kept is not None
     kept.predictor.model.to(device)
     return kept
+
+
+def _keep(folder: Path, own: Path, kept: Result, *, better: bool) -> None:
+    """Write the best so far, with its history if that is in its own folder, which goes."""
+    if better:
+        (own / "history.jsonl").replace(folder / "history.jsonl")
+    save_folder(folder, kept.predictor, kept.run)
+    shutil.rmtree(own)
 
 
 def _folder_in(folder: Path | None, prefix: str) -> Path | None:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from math import ceil
 from typing import Any
 
-from reasoner.data.batching import Batches
+from reasoner.data.batching import Batches, ShareOfBatches
 from reasoner.data.features import Batch
 from reasoner.data.labels import NEVER_MET
 from reasoner.data.streams import Stream, StreamedRows
@@ -21,6 +21,7 @@ from reasoner.reports.run import Run
 from reasoner.tasks.base import Task
 from reasoner.training.callbacks import Callback
 from reasoner.training.config import TrainingConfig
+from reasoner.training.ranks import current
 
 BUFFER = 1_000
 """Rows that are held, shuffled and sorted by length at a time; more where they are fewer than `LEAST_BATCHES`."""
@@ -151,6 +152,7 @@ class StreamBatches:
     Rows are read, encoded, and made into shuffled batches of like length as `Batches` makes them, a buffer at a time:
     so many rows are in memory, and within so many the order is another one. How many batches a pass has is not known
     before its end: till then the length is that of the whole training, which is the first epoch if no pass ends.
+    Of several ranks each reads all rows, and gives its share of each batch, None where that is nothing.
 
     Args:
         stream: the rows.
@@ -160,8 +162,8 @@ class StreamBatches:
 
     def __init__(self, stream: Stream, predictor: Predictor, config: TrainingConfig) -> None:
         self.stream, self.predictor, self.config = stream, predictor, config
-        self.keep_together = predictor.task.keep_together
-        size = config.per_device_train_batch_size
+        self.keep_together, self.ranks = predictor.task.keep_together, current()
+        self._size = size = config.per_device_train_batch_size * self.ranks.number
         self.buffer = size * max(LEAST_BATCHES, ceil(BUFFER / size))
         """Rows of a buffer."""
         self.epoch = 0
@@ -177,10 +179,10 @@ class StreamBatches:
         """Return how many batches the last whole pass had; before its end how many batches training takes."""
         return self._length or (self.config.max_steps or 1) * self.config.gradient_accumulation_steps
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Batch | None]:
         return self.after(0)
 
-    def after(self, number: int) -> Iterator[Batch]:
+    def after(self, number: int) -> Iterator[Batch | None]:
         """Yield the batches of this pass but the first `number`, reading on from the last buffer that is known before.
 
         Raises:
@@ -194,22 +196,23 @@ class StreamBatches:
                 problems[-1] = replace(problems[-1], remedy=f"{problems[-1].remedy} {STOPS}")
             raise type(error)(problems or f"{error} {STOPS}") from error
 
-    def _after(self, number: int) -> Iterator[Batch]:
+    def _after(self, number: int) -> Iterator[Batch | None]:
         place = self._last_before(number)
-        if self.epoch == 0:
-            self.counted = Counter(place.counted)
-        elif self._length is not None and not number:
+        counted = Counter(place.counted)
+        if self.epoch and self._length is not None and not number:
             say(f"The stream ended after {self.rows:,} rows, before max_steps: it is read again, as another epoch.")
         for rows in self.stream.rows(self.buffer, epoch=self.epoch, skip=place.rows):
             self._places.append(place)
             read = place.rows + len(rows)
             self.rows = max(self.rows, read)
-            data = self._encoded(rows)
+            data = self._encoded(rows, counted)
+            if self.epoch == 0:
+                self.counted = counted
             batches, first = self._batches(data, place), self._features
             self._features += len(batches.lengths)
             for indexes in batches.plan()[max(0, number - place.batches) :]:
-                yield self._numbered(batches, indexes, data, first)
-            place = _Place(self.epoch, place.batches + len(batches), read, self._counts())
+                yield self._share(batches, indexes, data, first)
+            place = _Place(self.epoch, place.batches + len(batches), read, _whole_numbers(counted))
             del rows, data, batches  # before the next ones are made
         if not place.batches:
             what = f"a pass over the stream gave no row to train on (rows read: {place.rows:,})"
@@ -228,7 +231,7 @@ class StreamBatches:
             "places": [asdict(place) for place in self._places],
             "length": self._length,
             "rows": self.rows,
-            "counted": self._counts(),
+            "counted": _whole_numbers(self.counted),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -241,10 +244,10 @@ class StreamBatches:
         known = [place for place in self._places if place.epoch == self.epoch and place.batches <= number]
         return max(known, key=lambda place: place.rows, default=_Place(self.epoch))
 
-    def _encoded(self, rows: Sequence[Any]) -> Encoded:
-        """Check and encode rows; what is dropped or cut is counted in the first pass."""
+    def _encoded(self, rows: Sequence[Any], counted: Counter[str]) -> Encoded:
+        """Check and encode rows, and count what is dropped or cut."""
         task, limits = self.predictor.task, {"max_length": self.predictor.max_length, "stride": self.predictor.stride}
-        with adding_to(self.counted if self.epoch == 0 else Counter()):
+        with adding_to(counted):
             examples = self.stream.examples(rows)
             raise_if_any(task.problems(examples))
             read = list(task.in_context(examples, whole=True))
@@ -253,24 +256,29 @@ class StreamBatches:
     def _batches(self, data: Encoded, place: _Place) -> Batches:
         batches = self.predictor.batches(
             data,
-            batch_size=self.config.per_device_train_batch_size,
-            tokens_per_batch=self.config.tokens_per_batch,
+            batch_size=self._size,
+            tokens_per_batch=self.config.tokens_per_batch and self.config.tokens_per_batch * self.ranks.number,
             shuffle=True,
             seed=self.config.seed,
         )
         batches.epoch = self.epoch * 1_000_003 + place.rows // self.buffer  # another order in each buffer of each pass
         return batches
 
-    def _numbered(self, batches: Batches, indexes: list[int], data: Encoded, first: int) -> Batch:
-        """Return a batch whose features are numbered from `first` on, so that no other buffer has their numbers."""
+    def _share(self, batches: Batches, indexes: list[int], data: Encoded, first: int) -> Batch | None:
+        """Return what this rank has of a batch, its features numbered from `first` on, as those of no other buffer."""
+        if self.ranks.number > 1:
+            indexes = ShareOfBatches(batches, self.ranks.index, self.ranks.number).own(indexes)
+        if not indexes:
+            return None
         batch = batches.collate(indexes)
         batch.feature_index = [first + index for index in indexes]
         places = [data.examples[batches.example_of[index]].where for index in indexes]
         self._where.append(dict(zip(batch.feature_index, places, strict=True)))
         return batch
 
-    def _counts(self) -> dict[str, int]:
-        return {message: number for message, number in self.counted.items() if isinstance(number, int)}
+
+def _whole_numbers(counted: Mapping[str, Any]) -> dict[str, int]:
+    return {message: number for message, number in counted.items() if isinstance(number, int)}
 
 
 class StreamPlace(Callback):

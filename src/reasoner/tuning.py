@@ -43,12 +43,15 @@ from reasoner.tasks.base import Task
 from reasoner.training.callbacks import Callback, HistoryFile, Progress
 from reasoner.training.compiling import Compiler
 from reasoner.training.config import TrainingConfig
+from reasoner.training.determinism import deterministic
 from reasoner.training.early_stopping import EarlyStopping
 from reasoner.training.engine import matrix_peak, training_operations
 from reasoner.training.forecast import Forecast, peak_memory_mib
 from reasoner.training.guard import LossWatch
 from reasoner.training.history import History
+from reasoner.training.ranks import current
 from reasoner.training.trainer import Trainer
+from reasoner.whole_model import WholeModel, check_fsdp
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -86,13 +89,14 @@ def train_on_examples(
         record: what reading met; with it, data and model are checked first; None: they are not.
         resume: with a folder, as in `fine_tune`; None: no checkpoints are written either.
     """
-    with collect():
+    with collect(), deterministic(config.full_determinism):
         task_class, settings = task_class_and_settings(task)
         source = model_source(model)
         say_origin(source)
         config = settings_for(config, examples["train"])
         learned = task_from(task_class, settings, examples, method=method)
         options.check_options(learned, config)
+        check_fsdp(config, method)
         predictor, encoded = prepared(source, learned, examples, method=method, config=config, tokenizer=tokenizer)
         options.check_head(predictor, encoded["train"], config)
         config = _with_learning_rate(config, method, predictor)
@@ -139,7 +143,7 @@ def _trained(
         predictor = _score(predictor, encoded, run, before)
         run.notices = list(notices)
         if folder is not None:
-            save_folder(folder, predictor, run, finished=None if resumption is None else resumption.made_of)
+            _save(folder, predictor, run, finished=None if resumption is None else resumption.made_of)
         if resumption is not None:
             resumption.end()
         return Result(predictor, run, doubted)
@@ -175,18 +179,20 @@ def _train(
         watcher = StreamPlace(batches, run)
     else:
         watcher = LabelRecorder(rows, getattr(predictor.task, "labels", ()))
+    whole = WholeModel(predictor, config)
     trainer = Trainer(
-        predictor.model,
+        whole.trained,
         batches,
         config=config,
         watch=LossWatch(folder, describe=describe),
-        evaluate=lambda: predictor.evaluate(encoded["validation"]).metrics,
+        evaluate=lambda: whole.scored(lambda: predictor.evaluate(encoded["validation"]).metrics),
         stopping=EarlyStopping(metric, greater_is_better(metric), config.patience, config.min_delta),
         callbacks=[watcher, *_callbacks(predictor, encoded, run, config, folder, peak), *callbacks],
         rate_factors=options.factors(predictor.model, config),
-        extras=options.extras(predictor.model, config, rows, beside),
+        extras=options.extras(whole.trained, config, rows, beside),
     )
     history = trainer.train() if resumption is None else resumption.train(trainer)
+    whole.bring()
     run.history, run.best_step, run.stopped_early = history.rows, history.best_step, history.stopped_early
     run.metrics["train"] = _training_metrics(history, predictor, encoded["validation"], peak)
     return watcher.record() if isinstance(watcher, LabelRecorder) else None
@@ -201,17 +207,20 @@ def _callbacks(
     peak: float | None,
 ) -> list[Callback]:
     """Return what goes beside every training."""
-    forecast = Forecast(peak=peak, evaluation_tokens=sum(predictor.batches(encoded["validation"]).lengths))
-    own: list[Callback] = [Progress(disable=config.disable_tqdm, forecast=forecast)]
+    forecast = Forecast(
+        peak=None if config.fsdp else peak, evaluation_tokens=sum(predictor.batches(encoded["validation"]).lengths)
+    )
+    own: list[Callback] = [Progress(disable=config.disable_tqdm or not current().main, forecast=forecast)]
     kept = encoded["train"].states is not None
-    if not kept and not config.adversarial_epsilon and not config.language_modeling_weight:
+    if not (kept or config.adversarial_epsilon or config.language_modeling_weight or config.fsdp):
         own.append(Compiler(predictor.model.network, config.torch_compile))
     elif config.torch_compile:
         changed = "adversarial training" if config.adversarial_epsilon else "language modelling"
         reason = "what its frozen layers give is kept" if kept else f"{changed} changes what is inside it"
         say(f"torch_compile: the network is not compiled, since {reason}.")
     if folder is not None:
-        own += [HistoryFile(folder / "history.jsonl"), _KeepBest(folder, predictor, run)]
+        own += [HistoryFile(folder / "history.jsonl")] * current().main
+        own += [_KeepBest(folder, predictor, run)]
     return own
 
 
@@ -220,11 +229,12 @@ def _training_metrics(
 ) -> dict[str, Any]:
     """Return how training went: how long it took, how fast it was, and how much of it was padding."""
     tokens_per_second = history.tokens / max(history.seconds, 1e-9)
+    operations = tokens_per_second / current().number * training_operations(predictor.model)
     share = (
         {}
         if peak is None
         else {
-            "peak_share": tokens_per_second * training_operations(predictor.model) / peak,
+            "peak_share": operations / peak,
             "peak_operations_per_second": peak,
         }
     )
@@ -314,7 +324,17 @@ class _KeepBest(Callback):
     def on_best(self, trainer: Trainer) -> None:
         """Write it."""
         self.run.history, self.run.best_step = trainer.history.rows, trainer.step
-        save_folder(self.folder, self.predictor, self.run)
+        _save(self.folder, self.predictor, self.run)
+
+
+def _save(folder: Path, predictor: Predictor, run: Run, *, finished: Mapping[str, Any] | None = None) -> None:
+    """Write the model folder; of several ranks the main one does, and the others wait."""
+
+    def write() -> int:
+        save_folder(folder, predictor, run, finished=finished)
+        return run.bytes_on_disk
+
+    run.bytes_on_disk = current().on_main(write)
 
 
 def _with_learning_rate(config: TrainingConfig, method: Method, predictor: Predictor) -> TrainingConfig:

@@ -13,6 +13,7 @@ from fault_runs import Break, Broken, assert_same_run, outcome, tune
 
 from reasoner.errors import CheckpointError
 from reasoner.notices import collect
+from reasoner.training.checkpoint_files import read
 from reasoner.training.checkpoints import Checkpoints
 
 
@@ -45,8 +46,8 @@ def test_the_newest_of_two_damaged(broken_off, tmp_path):
         shutil.copytree(broken_off / "checkpoints", folder)
         damage(folder / "step-000006", number)
         with collect() as said:
-            state = Checkpoints(folder).newest()
-        assert state is not None and state["trainer"]["step"] == 4
+            newest = Checkpoints(folder).newest()
+        assert newest is not None and newest.name == "step-000004" and read(newest)["trainer"]["step"] == 4
         assert len(said) == 1 and said[0].startswith("A checkpoint was passed over, step-000006: ")
 
 

@@ -23,6 +23,7 @@ from reasoner.model import TaskModel
 from reasoner.training.config import TrainingConfig
 from reasoner.training.engine import autocast, is_out_of_memory
 from reasoner.training.parts import parts_for_cache, pays_to_cut
+from reasoner.training.ranks import current
 
 FLOAT = 4
 """Bytes of a float32."""
@@ -164,17 +165,17 @@ def _time(subject: Subject, passed: Pass, tokens: int) -> dict[str, Any]:
     """Return seconds, steps and evaluations of the whole run; time grows with the number of tokens."""
     config, lengths = subject.config, {name: _tokens(data) for name, data in subject.encoded.items()}
     assert subject.predictor is not None
-    batches = _batches(subject.predictor, subject.encoded["train"], config, shuffle=True)
+    batches, ranks = _batches(subject.predictor, subject.encoded["train"], config, shuffle=True), current().number
     steps_of_epochs = []
     for batches.epoch in range(config.num_train_epochs):
-        steps_of_epochs.append(ceil(len(batches) / config.gradient_accumulation_steps))
+        steps_of_epochs.append(ceil(len(batches) / (config.gradient_accumulation_steps * ranks)))
     steps = config.max_steps or sum(steps_of_epochs)
     epochs = steps / mean(steps_of_epochs)
     evaluations = ceil(steps / config.eval_steps if config.eval_steps else epochs)
     scored = (evaluations + 1) * lengths.get("validation", 0) + lengths.get("test", 0)
     if config.evaluate_before:
         evaluations, scored = evaluations + 1, scored + lengths.get("test", lengths.get("validation", 0))
-    seconds = (passed.seconds * epochs * lengths["train"] + passed.forward * scored) / tokens
+    seconds = (passed.seconds * epochs * lengths["train"] + passed.forward * scored) / (tokens * ranks)
     return {"seconds": seconds, "steps": steps, "evaluations": evaluations + 1}
 
 

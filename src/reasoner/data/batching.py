@@ -190,6 +190,51 @@ class Batches:
         return Batch(inputs, targets, torch.tensor(group), indexes, int(lengths.sum()), self.states)
 
 
+class ShareOfBatches:
+    """Of each batch what one of several ranks has of it: of its features, in order of length, every n-th.
+
+    With `keep_together` it is every n-th example. A rank that has nothing of a batch gets None.
+
+    Args:
+        batches: those of all ranks, the same on each.
+        index: the number of this rank.
+        number: how many ranks there are.
+    """
+
+    def __init__(self, batches: Batches, index: int, number: int) -> None:
+        self.batches, self.index, self.number = batches, index, number
+        self.keep_together, self.states, self.example_of = batches.keep_together, batches.states, batches.example_of
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose batches are given."""
+        return self.batches.epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self.batches.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Batch | None]:
+        return self.after(0)
+
+    def after(self, number: int) -> Iterator[Batch | None]:
+        """Yield the shares of this epoch but the first `number`, which are not made."""
+        for indexes in self.batches.plan()[number:]:
+            own = self.own(indexes)
+            yield self.batches.collate(own) if own else None
+
+    def own(self, indexes: list[int]) -> list[int]:
+        """Return which of a batch's features this rank has."""
+        if not self.keep_together:
+            return indexes[self.index :: self.number]
+        examples = list(dict.fromkeys(self.example_of[indexes].tolist()))
+        own = set(examples[self.index :: self.number])
+        return [index for index in indexes if self.example_of[index] in own]
+
+
 def padding_of(tokenizer: Any) -> dict[str, int]:
     """Return the value that pads each model input; a tokenizer without a padding token lends its end token."""
     token = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id

@@ -27,6 +27,7 @@ from reasoner.result import Result
 from reasoner.tasks.base import Task
 from reasoner.training.callbacks import Callback
 from reasoner.training.config import TrainingConfig
+from reasoner.training.ranks import refuse_several
 from reasoner.training.trainer import Trainer
 from reasoner.tuning import train_on_examples
 
@@ -131,14 +132,14 @@ def search(
         >>> best = reasoner.read_settings("found/best_settings.json")  # doctest: +SKIP
         >>> result = reasoner.fine_tune(None, pack, task="nli", **best)  # doctest: +SKIP
     """
+    refuse_several("search")
     with collect(), optuna_quiet(), TemporaryDirectory(prefix="reasoner-", ignore_cleanup_errors=True) as features:
         _check(n_trials, space, overrides)
         folder = _made(output_dir)
         method, config = as_method(method), _settings(config, overrides)
         name_of("method", type(method))  # or the best setting could not be written
         ranges = make_space(space or default_space(method, _width(model), config), method, config)
-        task_class, settings = task_class_and_settings(task)
-        reading = ReadingRecord()
+        (task_class, settings), reading = task_class_and_settings(task), ReadingRecord()
         examples = read_examples(data, task_class.schema(settings), config=config, columns=columns, record=reading)
         learned = task_class.from_examples(examples, **settings)
         shared = (ranges, examples, tokenizer, tuple(callbacks), reading if check else None, features)

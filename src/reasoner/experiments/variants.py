@@ -34,6 +34,7 @@ from reasoner.tasks.base import Task
 from reasoner.training.config import TrainingConfig
 from reasoner.training.engine import choose_device
 from reasoner.training.memory import release_memory, reset_peak_memory
+from reasoner.training.ranks import refuse_several
 from reasoner.tuning import train_on_examples
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ def compare(
         >>> pack = reasoner.synthetic.nli_pack(train=40, validation=20, test=20)
         >>> print(reasoner.compare(None, pack, task="nli", methods=["full", "head"], max_steps=1))  # doctest: +SKIP
     """
+    refuse_several("compare")
     with collect(), TemporaryDirectory(prefix="reasoner-", ignore_cleanup_errors=True) as features:
         config = TrainingConfig.from_overrides(config or TrainingConfig(evaluate_before=False), overrides)
         base = Variant("", model, task, as_method(method), tokenizer, config)

@@ -9,6 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from reasoner.training.config import TrainingConfig
+from reasoner.training.early_stopping import EarlyStopping
+
 
 class MovingAverage:
     """The exponential moving average of weights (Polyak & Juditsky, 1992; Tarvainen & Valpola, 2017).
@@ -101,6 +104,13 @@ class BestCheckpoints:
         """Return the mean of each tensor; of whole numbers (how many batches a norm has seen) those of the best."""
         parts = zip(*(checkpoint.tensors for checkpoint in self.kept), strict=True)
         return [_mean(tensors) if tensors[0].is_floating_point() else tensors[0] for tensors in parts]
+
+
+def best_checkpoints(config: TrainingConfig, stopping: EarlyStopping | None) -> BestCheckpoints | None:
+    """Return what keeps the checkpoints that `average_checkpoints` asks for; None: it asks for none."""
+    if config.average_checkpoints is None or stopping is None:
+        return None
+    return BestCheckpoints(config.average_checkpoints, stopping.greater_is_better)
 
 
 @torch.no_grad()

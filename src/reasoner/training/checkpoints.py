@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from signal import Signals
 from typing import TYPE_CHECKING, Any
 
 from reasoner.errors import CheckpointError, ConfigError
 from reasoner.notices import say, tell
 from reasoner.training.callbacks import Callback
-from reasoner.training.checkpoint_files import UNFINISHED, State, fault, read, remove, write
+from reasoner.training.checkpoint_files import UNFINISHED, State, fault, remove, write
 from reasoner.training.interrupts import Interrupts
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ class Checkpoints:
         found = [path for path in self.folder.iterdir() if _NAME.fullmatch(path.name)]
         return sorted(found, key=_step, reverse=True)
 
-    def newest(self) -> State | None:
-        """Return what the newest whole checkpoint holds, and say why others were passed over; None if there is none.
+    def newest(self) -> Path | None:
+        """Return the folder of the newest whole checkpoint, and say why others were passed over; None: there is none.
 
         Those that are damaged get another name, so that they count no longer.
 
@@ -57,13 +58,12 @@ class Checkpoints:
             if reason := fault(path):
                 damaged.append(f"{path.name}: {reason}")
                 continue
-            state = read(path)
             for line in damaged:
                 say(f"A checkpoint was passed over, {line}.")
                 name = line.partition(":")[0]
                 shutil.rmtree(self.folder / f"{DAMAGED}{name}", ignore_errors=True)
                 (self.folder / name).rename(self.folder / f"{DAMAGED}{name}")
-            return state
+            return path
         if damaged:
             raise CheckpointError(
                 f"No checkpoint in '{self.folder}' is whole. {'; '.join(damaged)}. To begin anew, leave resume out."
@@ -112,6 +112,8 @@ class Checkpoints:
 class CheckpointWriter(Callback):
     """Writes checkpoints, and ends training after a signal; it must be the last of the callbacks.
 
+    Of several ranks all take part, at the same steps; the main one writes. A signal to one ends all.
+
     Args:
         checkpoints: where they go.
         steps: how many steps lie between them; None: as many as take ten minutes.
@@ -131,32 +133,43 @@ class CheckpointWriter(Callback):
 
     def on_step_end(self, trainer: Trainer) -> None:
         """Write one if it is time; after a signal in any case, and end."""
-        if self.interrupts.asked is not None:
-            self._end(trainer)
-        if time.monotonic() - self._time >= EVERY if self.steps is None else trainer.step % self.steps == 0:
+        due = time.monotonic() - self._time >= EVERY if self.steps is None else trainer.step % self.steps == 0
+        asked, dues = zip(*trainer.ranks.gather((self.interrupts.asked, due)), strict=True)
+        self._heed(trainer, asked)
+        if any(dues):
             self._write(trainer)
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         """End after a signal; where others were written, write one at the end of training: scores are still to come."""
-        if self.interrupts.asked is not None:
-            self._end(trainer)
+        self._heed(trainer, trainer.ranks.gather(self.interrupts.asked))
         if trainer.done and self._wrote:
             self._write(trainer)
+
+    def _heed(self, trainer: Trainer, asked: Sequence[Signals | None]) -> None:
+        """End training if a rank was asked to."""
+        self.interrupts.asked = next((signal for signal in asked if signal is not None), None)
+        if self.interrupts.asked is not None:
+            self._end(trainer)
 
     def _write(self, trainer: Trainer) -> bool:
         """Write one; if it cannot be, say so, and let training go on."""
         self._time = time.monotonic()
         try:
             state = {"made_of": self.made_of, **trainer.state_dict()}
-            self.checkpoints.write(trainer.step, state)
+            written = trainer.ranks.on_main(lambda: self._written(trainer.step, state))
+        except TypeError as error:
+            raise ConfigError(f"A checkpoint can hold JSON values and tensors alone: {error}. "
+                              "Look at state_dict of your callbacks.") from error  # fmt: skip
+        self._wrote |= written
+        return written
+
+    def _written(self, step: int, state: State) -> bool:
+        try:
+            self.checkpoints.write(step, state)
         except CheckpointError as error:
             kept = self.checkpoints.all()
             say(f"{error} " + (f"{kept[0].name} is the last one." if kept else "There is none so far."))
             return False
-        except TypeError as error:
-            raise ConfigError(f"A checkpoint can hold JSON values and tensors alone: {error}. "
-                              "Look at state_dict of your callbacks.") from error  # fmt: skip
-        self._wrote = True
         return True
 
     def _end(self, trainer: Trainer) -> None:

@@ -42,7 +42,7 @@ class Compiler(Callback):
     Args:
         network: is called once a forward pass, with tensors.
         wanted: True: from the first step. None: on CUDA, if `PAYS_FROM` seconds of steps are left, and for good only
-            if it is faster.
+            if it is faster; not with `full_determinism`: what is faster differs from run to run.
         backend: of `torch.compile`.
     """
 
@@ -59,7 +59,7 @@ class Compiler(Callback):
     def on_train_begin(self, trainer: Trainer) -> None:
         """Compile if it is wanted in any case."""
         self._begin()
-        self._decided = self._decided or trainer.device.type != "cuda"
+        self._decided = self._decided or trainer.device.type != "cuda" or trainer.config.full_determinism
         if self.wanted:
             self._compile()
 

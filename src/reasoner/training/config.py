@@ -111,6 +111,9 @@ class TrainingConfig:
     """Tokens that neighbouring windows of a long text share; None: a quarter of `max_length`."""
     seed: int = 42
     """Of the new head's weights, of the order of the data, of dropout, and of a cut validation split."""
+    full_determinism: bool = False
+    """Run deterministic kernels alone, so that two runs on one GPU are equal bit for bit as well (on a CPU they are
+    without it), and stop where an operation has none. It costs time. See docs/nothing_lost.md for what is promised."""
     bf16: bool | None = None
     """Compute in bfloat16 where that is safe (autocast); None: on a CUDA device that has it. Weights stay float32."""
     packing: bool | None = None
@@ -123,6 +126,9 @@ class TrainingConfig:
     """Compile the network (`torch.compile`). None: on CUDA, if more than ten minutes of steps are left after the first
     ones, and for good only if it turns out faster, which is said. True: from the first step; on the CPU
     `fast_dropout` is then off. Not where what frozen layers give is kept."""
+    fsdp: bool = False
+    """Of several processes, let each hold its part of weights, gradients and optimiser (fully sharded data parallel):
+    for a model whose training does not fit into one device. Slower where it does. See docs/ranks.md."""
     use_cpu: bool = False
     """Stay on the CPU even if a CUDA device is there."""
     logging_steps: int = 10
@@ -241,7 +247,8 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("lr_scheduler_type", f"one of {', '.join(SCHEDULES)}", SCHEDULES.__contains__),
     ("on_divergence", f"one of {', '.join(ON_DIVERGENCE)}", ON_DIVERGENCE.__contains__),
     (
-        "balanced_sampling fast_dropout evaluate_before gradient_checkpointing use_cpu disable_tqdm",
+        "balanced_sampling fast_dropout evaluate_before full_determinism fsdp gradient_checkpointing use_cpu "
+        "disable_tqdm",
         "True or False",
         lambda value: isinstance(value, bool),
     ),

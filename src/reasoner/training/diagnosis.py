@@ -133,8 +133,8 @@ def diagnose(
 
     Args:
         trainer: its weights are those before the step, its gradients those of the step, not yet divided.
-        group: the step's batches.
-        totals: the total loss of each batch.
+        group: the step's batches, one at least; None for others that this rank has no share of.
+        totals: the total loss of each batch, of all ranks.
         counts: what they are over.
         norm: of the gradient.
         first: the first batch of the run that was in order and its mean loss then; None: no step was made yet.
@@ -156,9 +156,10 @@ def diagnose(
         bf16=trainer.config.bf16,
     )
     trainer.model.eval()
-    bad = [number for number, loss in enumerate(losses) if not isfinite(loss)] or list(range(len(group)))
+    own = [number for number, batch in enumerate(group) if batch is not None]
+    bad = [number for number in own if not isfinite(losses[number])] or own
     finding.batches = [number + 1 for number in bad]
-    if hasattr(group[0], "feature_index"):
+    if hasattr(group[own[0]], "feature_index"):
         _find_rows(trainer, [group[number] for number in bad], finding, describe)
     if finding.reason == "rows" and first is None and len(finding.alone) > 1 and not any(map(isfinite, finding.alone)):
         finding.reason = "model"

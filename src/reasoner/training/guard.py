@@ -49,7 +49,7 @@ class LossWatch:
 
     def passed(self, trainer: Trainer, group: Sequence[Any], totals: list[float], counts: list[float]) -> None:
         """Take note of a step whose loss and gradient are finite, before it moves the weights."""
-        if self._first is None:
+        if self._first is None and group[0] is not None:
             self._first = (group[0], totals[0] / max(counts[0], 1e-12))
             self._first_at = (trainer.epoch, trainer.position * trainer.config.gradient_accumulation_steps)
         due = self._good is None or trainer.step % trainer.config.logging_steps == 0
@@ -67,7 +67,8 @@ class LossWatch:
         if state["first"] is not None:
             epoch, number = self._first_at = tuple(state["first"]["at"])
             trainer.batches.epoch = epoch
-            self._first = (next(trainer.batches_after(number)), state["first"]["loss"])
+            batch = next(trainer.batches_after(number))
+            self._first = None if batch is None else (batch, state["first"]["loss"])
 
     def failed(
         self, trainer: Trainer, group: Sequence[Any], totals: list[float], counts: list[float], norm: float
@@ -76,7 +77,7 @@ class LossWatch:
 
         Args:
             trainer: its weights are those before the step, its gradients those of the step, not yet divided.
-            group: the step's batches.
+            group: the step's batches; None for one that this rank has no share of.
             totals: the total loss of each batch.
             counts: what they are over.
             norm: of the gradient.
@@ -84,11 +85,15 @@ class LossWatch:
         Raises:
             DivergedError: if the run shall stop, has gone back `MOST_ROLLBACKS` times, or ends without a single step.
         """
-        finding = diagnose(
-            trainer, group, totals=totals, counts=counts, norm=norm, first=self._first, describe=self.describe
-        )
+        if trainer._shared.sharded is not None:  # to run rows alone, all ranks would have to
+            raise DivergedError(
+                f"The loss or the gradient of step {trainer.step + 1} is not finite. With fsdp its rows are not looked "
+                "for: train without it, on a smaller model of the same kind if need be, to see which they are.",
+                step=trainer.step + 1,
+            )
+        rank, finding = self._found(trainer, group, totals, counts, norm)
         text = finding.sentences()
-        folder, said = self._write(trainer, group[finding.batches[0] - 1], finding)
+        folder, said = trainer.ranks.on(rank, lambda: self._write(trainer, group[finding.batches[0] - 1], finding))
         history = trainer.history
         nothing_learned = self._first is None and trainer.step + 1 >= trainer.total_steps
         if trainer.config.on_divergence == "stop" or len(history.rollbacks) >= MOST_ROLLBACKS or nothing_learned:
@@ -105,6 +110,18 @@ class LossWatch:
         )
         say(f"{text} Back to the weights after step {to_step} and on at half the learning rate ({rate:g}); "
             f"this was time {len(history.rollbacks)} of at most {MOST_ROLLBACKS}. {said}".strip())  # fmt: skip
+
+    def _found(
+        self, trainer: Trainer, group: Sequence[Any], totals: list[float], counts: list[float], norm: float
+    ) -> tuple[int, Finding]:
+        """Return what is told of the step, and which rank has found it out: one that names rows, if one does."""
+        own = None
+        if any(batch is not None for batch in group):
+            own = diagnose(
+                trainer, group, totals=totals, counts=counts, norm=norm, first=self._first, describe=self.describe
+            )
+        found = [(rank, finding) for rank, finding in enumerate(trainer.ranks.gather(own)) if finding is not None]
+        return min(found, key=lambda each: each[1].reason != "rows")
 
     def _write(self, trainer: Trainer, batch: Any, finding: Finding) -> tuple[Path | None, str]:
         """Write the reproduction; return its folder, if there is one, and a sentence about it."""

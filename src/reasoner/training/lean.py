@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from reasoner.training.config import TrainingConfig
 from reasoner.training.dropout import attention, can_attend, can_drop, dropout
 from reasoner.training.row_gradients import RowGradients
 
@@ -83,3 +85,10 @@ def _attention(
     return functional.scaled_dot_product_attention(
         query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
     )
+
+
+def lean_step(device: torch.device, config: TrainingConfig) -> AbstractContextManager[object]:
+    """Return a `LeanStep`, or where there is none a context that changes nothing."""
+    if device.type != "cpu" or config.torch_compile:  # what it replaces cannot be compiled
+        return nullcontext()
+    return LeanStep(fast_dropout=config.fast_dropout)

@@ -25,10 +25,11 @@ class MicroBatches:
     Args:
         keep_together: never part the features of one example.
         for_cache: also run in parts what is slow in one piece on a CPU; see `parts_for_cache`.
+        whole: cut nothing: other ranks run what this one runs, and know of no parts.
     """
 
-    def __init__(self, *, keep_together: bool = True, for_cache: bool = False) -> None:
-        self.keep_together, self.for_cache = keep_together, for_cache
+    def __init__(self, *, keep_together: bool = True, for_cache: bool = False, whole: bool = False) -> None:
+        self.keep_together, self.for_cache, self.whole = keep_together, for_cache, whole
         self.largest: float = inf
         """Positions (rows x length) of a batch that is run whole."""
         self._running: Any = None  # the part that is run
@@ -111,10 +112,12 @@ class MicroBatches:
         Raises:
             NotEnoughMemoryError: if it cannot be halved.
         """
-        batch, halves = self._running, self._halves(self._running)
+        batch, halves = self._running, None if self.whole else self._halves(self._running)
         if halves is None:
             what = "A batch does not fit into the memory, and cannot be cut: it lacks the fields of `Batch`."
-            if can_cut(batch):
+            if self.whole:
+                what = "A batch does not fit into the memory, and is not cut with fsdp. Give fewer rows a batch, or:"
+            elif can_cut(batch):
                 shape = " x ".join(str(size) for size in batch.inputs["input_ids"].shape)
                 what = f"A single training row does not fit into the memory ({shape} tokens)."
             raise NotEnoughMemoryError(

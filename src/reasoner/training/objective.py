@@ -80,12 +80,13 @@ class Objective:
         self.text_weight = config.language_modeling_weight
         self._compared = False
 
-    def backward(self, batch: Any, seen: Callable[[Any], None]) -> LossSum:
+    def backward(self, batch: Any, seen: Callable[[Any], None], *, counts: bool = True) -> LossSum:
         """Add the gradient of the batch's total objective, and return the task's loss with its graph.
 
         Args:
             batch: on the model's device.
             seen: is called with the outputs of the first pass, before any gradient.
+            counts: whether the batch does; if not it is run as others are, and its gradient is 0.
         """
         with self._kept() as tokens:
             with self.precision():
@@ -98,10 +99,12 @@ class Objective:
                     text = self.text_loss(batch)
                     objective = objective + self.text_weight * loss.count * text.total / text.count
             seen(outputs)
+            objective = objective if counts else objective * 0
             objective.backward()  # type: ignore[no-untyped-call]
         if self.epsilon:
             with self._moved(_attack(tokens, batch, self.epsilon)), self.precision():
                 _, _, attacked = self._run(batch)
+            attacked = attacked if counts else attacked * 0
             attacked.backward()  # type: ignore[no-untyped-call]
         return loss
 

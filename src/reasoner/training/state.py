@@ -29,31 +29,39 @@ def state_of(trainer: Trainer) -> State:
     """Return all that the rest of a training depends on, as JSON values and tensors.
 
     What the model is before training, the rows and the settings are not in it; all else is, the random states and what
-    callbacks keep as well.
+    callbacks keep as well. Of several ranks each has its own of these, and its own part of a sharded model; all else
+    they have in common.
     """
     optimizer = trainer.optimizer.state_dict()
     average, checkpoints, stopping = trainer._average, trainer._checkpoints, trainer.stopping
-    return {
-        "learned": trainer._learned(),
-        "optimizer": {**optimizer, "state": {str(number): kept for number, kept in optimizer["state"].items()}},
+    common = {
         "schedule": trainer.schedule.state_dict(),
         "trainer": {
             **{name: getattr(trainer, name) for name in COUNTERS},
             "counted": trainer._counted,
-            "largest": trainer._micro_batches.largest,
             "history": asdict(trainer.history),
             "stopping": stopping and {name: getattr(stopping, name) for name in STOPPING},
             "notices": said(),
         },
+    }
+    weights = {
+        "learned": trainer._learned(),
+        "optimizer": {**optimizer, "state": {str(number): kept for number, kept in optimizer["state"].items()}},
         "best": trainer._best,
         "average": average and {"steps": average._steps, "values": average._values},
         "averaged": checkpoints and [kept._asdict() for kept in checkpoints.kept],
         "watch": trainer.watch.state_dict(),
+    }
+    own = {
+        "largest": trainer._micro_batches.largest,
         "callbacks": [
             {"class": type(callback).__qualname__, "state": callback.state_dict()} for callback in trainer.callbacks
         ],
         "random": random_states(),
     }
+    if trainer._shared.sharded is None:
+        return {**common, **weights, "ranks": trainer.ranks.gather(own)}
+    return {**common, "ranks": trainer.ranks.gather({**weights, **own})}
 
 
 def put_back(trainer: Trainer, state: State) -> None:
@@ -62,11 +70,12 @@ def put_back(trainer: Trainer, state: State) -> None:
     Raises:
         CheckpointError: if the trainer is another one.
     """
-    counters = state["trainer"]
     try:
+        state = {**state, **state["ranks"][trainer.ranks.index]}
+        counters = state["trainer"]
         for name in COUNTERS:
             setattr(trainer, name, counters[name])
-        trainer._micro_batches.largest = counters["largest"]
+        trainer._micro_batches.largest = state["largest"]
         for field in fields(trainer.history):
             setattr(trainer.history, field.name, counters["history"][field.name])
         _fill_states(trainer)
@@ -87,7 +96,7 @@ def put_back(trainer: Trainer, state: State) -> None:
             trainer._average._values = [value.to(trainer.device) for value in state["average"]["values"]]
         if trainer._checkpoints is not None:
             trainer._checkpoints.kept = [Checkpoint(**kept) for kept in state["averaged"]]
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"The checkpoint is not one of this training ({type(error).__name__}: {error})."
         ) from error
@@ -102,14 +111,15 @@ def put_back_rest(trainer: Trainer, state: State) -> None:
     Raises:
         CheckpointError: if they are other ones.
     """
+    own = state["ranks"][trainer.ranks.index]
     classes = [type(callback).__qualname__ for callback in trainer.callbacks]
-    before = [kept["class"] for kept in state["callbacks"]]
+    before = [kept["class"] for kept in own["callbacks"]]
     if classes != before:
         raise CheckpointError(f"The checkpoint has the callbacks {', '.join(before)}, and there are now "
                               f"{', '.join(classes)}. Give the same ones.")  # fmt: skip
-    for callback, kept in zip(trainer.callbacks, state["callbacks"], strict=True):
+    for callback, kept in zip(trainer.callbacks, own["callbacks"], strict=True):
         callback.load_state_dict(kept["state"])
-    put_back_random_states(state["random"])
+    put_back_random_states(own["random"])
 
 
 def random_states() -> State:
@@ -157,7 +167,7 @@ def _fill_states(trainer: Trainer) -> None:
     for epoch in range(trainer.epoch + 1):
         steps = trainer._steps_of_epoch(epoch) if epoch < trainer.epoch else trainer.position
         for batch in islice(trainer.batches, steps * trainer.config.gradient_accumulation_steps):
-            for part in trainer._micro_batches.parts_of(batch):
+            for part in () if batch is None else trainer._micro_batches.parts_of(batch):
                 if states.get(part.feature_index, part.inputs["input_ids"].shape[1]) is None:
                     _run(trainer, part)
         if states.complete:

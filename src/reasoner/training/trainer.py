@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing, nullcontext
 from functools import partial
 from itertools import islice
 from typing import Any, Protocol
@@ -16,19 +16,22 @@ from torch import Tensor, nn
 from reasoner.errors import ConfigError
 from reasoner.losses import LossSum, sum_of
 from reasoner.notices import say
-from reasoner.training.averaging import BestCheckpoints, Checkpoint, MovingAverage, put
+from reasoner.training.averaging import Checkpoint, MovingAverage, best_checkpoints, put
 from reasoner.training.callbacks import Callback, overrides_on_batch
 from reasoner.training.config import TrainingConfig
+from reasoner.training.determinism import deterministic
 from reasoner.training.early_stopping import EarlyStopping
 from reasoner.training.engine import autocast, choose_device, seed_everything, tensor_float_32
 from reasoner.training.guard import LossWatch
 from reasoner.training.history import History
-from reasoner.training.lean import LeanStep
+from reasoner.training.lean import lean_step
 from reasoner.training.micro_batches import MicroBatches
 from reasoner.training.objective import Extras, Objective
 from reasoner.training.optimizer import make_optimizer, make_schedule
 from reasoner.training.parts import pays_to_cut
 from reasoner.training.prefetch import made_ahead, pinned
+from reasoner.training.ranks import current
+from reasoner.training.shared_step import SharedStep
 from reasoner.training.state import put_back, put_back_rest, state_of
 
 
@@ -37,7 +40,8 @@ class EpochBatches(Protocol):
 
     The length is that of the epoch that `epoch` says; it may differ from epoch to epoch. Batches say how many `tokens`
     they hold, and may say how many `positions`, those of padding among them. The loss watch can name rows where batches
-    have the fields of `data.features.Batch`. With `after(number)` a training that goes on skips batches unmade.
+    have the fields of `data.features.Batch`. With `after(number)` a training that goes on skips batches unmade. Where
+    several ranks train, each gives its share of each batch: all as many, and None where there is nothing for a rank.
     """
 
     epoch: int
@@ -82,7 +86,7 @@ class Trainer:
         self.model, self.batches, self.config = model, batches, config
         self.evaluate, self.stopping, self.callbacks = evaluate, stopping, callbacks
         self._on_batch = [callback.on_batch for callback in callbacks if overrides_on_batch(callback)]
-        self.watch = watch or LossWatch()
+        self.watch, self.ranks = watch or LossWatch(), current()
         self.device = choose_device(config.use_cpu)
         self.model.to(self.device)
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
@@ -92,9 +96,11 @@ class Trainer:
         self.steps_per_epoch = self._steps_of_epoch(0)  # from then on that of the epoch that runs
         self.optimizer = make_optimizer(model, config, rate, rate_factors)
         self.schedule = make_schedule(self.optimizer, config, self.total_steps)
-        self._lean, self._checkpoints = _lean_step(self.device, config), _checkpoints(config, stopping)
-        together, for_cache = getattr(batches, "keep_together", True), pays_to_cut(model, self.device)
-        self._micro_batches = MicroBatches(keep_together=together, for_cache=for_cache)
+        self._lean, self._checkpoints = lean_step(self.device, config), best_checkpoints(config, stopping)
+        self._shared = SharedStep(model, self.weights, self.ranks)
+        together, whole = getattr(batches, "keep_together", True), self._shared.sharded is not None
+        for_cache = not whole and pays_to_cut(model, self.device)
+        self._micro_batches = MicroBatches(keep_together=together, for_cache=for_cache, whole=whole)
         precision = partial(autocast, self.device, config.bf16)
         self._objective = Objective(model, config, extras, precision=precision)
         self._average = None if config.ema_decay is None else MovingAverage(self.weights, config.ema_decay)
@@ -116,7 +122,9 @@ class Trainer:
             DivergedError: if a loss or gradient is not finite; see `LossWatch`.
             CheckpointError: if the state is that of another training.
         """
-        seed_everything(self.config.seed)
+        seed_everything(self.config.seed + self.ranks.index)  # each rank draws its own dropout
+        if self._shared.sharded is None:
+            self.ranks.same(self._learned())
         if state is not None:
             put_back(self, state)
         self._call("on_train_begin")
@@ -124,7 +132,7 @@ class Trainer:
             if state is not None:
                 put_back_rest(self, state)
                 state = None  # it is as large as several models
-            with tensor_float_32(self.device):
+            with deterministic(self.config.full_determinism), tensor_float_32(self.device):
                 self.fit()
                 self.try_mean()
         finally:  # after an error or an interrupt too, the best weights so far are worth more than the last
@@ -162,8 +170,6 @@ class Trainer:
                 started = time.perf_counter()
                 self.train_step(group)
                 self.history.seconds += time.perf_counter() - started
-                self.history.tokens += sum(batch.tokens for batch in group)
-                self.history.positions += sum(getattr(batch, "positions", 0) for batch in group)
                 self.position = self.step - before
                 self.history.epochs = self.epoch + self.position / self.steps_per_epoch
                 self._call("on_step_end")
@@ -209,10 +215,11 @@ class Trainer:
             put(buffers, self.model.buffers())
 
         forget()
-        losses = self._micro_batches.run(group, lambda batch: self.backward(batch.to(self.device)), forget)
+        losses = self._micro_batches.run(self._shared.own(group, self.batches), self.backward, forget)
+        losses = self._shared.summed(group, losses, self.history)
         counted = self._counted + sum_of([loss.count for loss in losses])
         factor = self._share(counted)
-        norm = torch.nn.utils.get_total_norm(self._gradients()) * factor
+        norm = self._shared.norm(self._gradients()) * factor
         first = self.optimizer.param_groups[0]
         self._learning_rate = float(first["lr"] / first["factor"])
         totals, counts, norm_read = _read(losses, norm)
@@ -233,15 +240,16 @@ class Trainer:
 
     def backward(self, batch: Any) -> LossSum:
         """Add the gradient of the batch's total loss (see `Objective`), and return the loss without its graph."""
+        counts, placed = batch is not self._shared.spare, batch.to(self.device)
 
         def seen(outputs: Any) -> None:
-            for on_batch in self._micro_batches.once(self._on_batch):
-                on_batch(self, batch, outputs)
+            for on_batch in self._micro_batches.once(self._on_batch) if counts else ():
+                on_batch(self, placed, outputs)
 
         with self._lean:
-            loss = self._objective.backward(batch, seen)
-        total = loss.total.detach()
-        return LossSum(total, loss.count.detach().to(total))  # a head may count in integers
+            loss = self._objective.backward(placed, seen, counts=counts)
+        total = loss.total.detach() * counts
+        return LossSum(total, loss.count.detach().to(total) * counts)  # a head may count in integers
 
     def _share(self, counted: Tensor) -> Tensor:
         """Return what the summed gradients are multiplied by: one over the mean count of the steps so far.
@@ -375,12 +383,6 @@ def _checked_rate(batches: EpochBatches, config: TrainingConfig, evaluate: Any, 
     return config.learning_rate
 
 
-def _checkpoints(config: TrainingConfig, stopping: EarlyStopping | None) -> BestCheckpoints | None:
-    if config.average_checkpoints is None or stopping is None:
-        return None
-    return BestCheckpoints(config.average_checkpoints, stopping.greater_is_better)
-
-
 def _read(losses: Sequence[LossSum], norm: Tensor) -> tuple[list[float], list[float], float]:
     """Return totals, counts and the norm as Python's numbers, in the one read from the device that a step makes.
 
@@ -388,9 +390,3 @@ def _read(losses: Sequence[LossSum], norm: Tensor) -> tuple[list[float], list[fl
     """
     *parts, last = torch.stack([*(part for loss in losses for part in loss), norm]).tolist()
     return parts[0::2], parts[1::2], last
-
-
-def _lean_step(device: torch.device, config: TrainingConfig) -> AbstractContextManager[object]:
-    if device.type != "cpu" or config.torch_compile:  # what it replaces cannot be compiled
-        return nullcontext()
-    return LeanStep(fast_dropout=config.fast_dropout)

@@ -11,8 +11,10 @@ import torch
 from reasoner.errors import CheckpointError, ConfigError
 from reasoner.notices import collect
 from reasoner.training import checkpoints as module
+from reasoner.training.checkpoint_files import read
 from reasoner.training.checkpoints import Checkpoints, CheckpointWriter
 from reasoner.training.interrupts import Interrupts
+from reasoner.training.ranks import ALONE
 
 
 def state(step):
@@ -28,7 +30,7 @@ def test_the_newest_are_kept(tmp_path):
     for step in (9, 10, 999_999, 1_000_000):
         kept.write(step, state(step))
     assert [path.name for path in kept.all()] == ["step-1000000", "step-999999"]
-    assert kept.newest()["trainer"]["step"] == 1_000_000
+    assert read(kept.newest())["trainer"]["step"] == 1_000_000
     kept.clear()
     assert kept.all() == [] and not kept.folder.exists() and kept.newest() is None
 
@@ -42,7 +44,7 @@ def test_a_damaged_one_is_passed_over_and_set_aside(tmp_path):
     path.write_bytes(path.read_bytes()[:-4])
     (tmp_path / ".step-000004").mkdir()
     with collect() as said:
-        assert kept.newest()["trainer"]["step"] == 1
+        assert read(kept.newest())["trainer"]["step"] == 1
     assert said == [
         "step-000004 was being written or removed when its process ended: it is no checkpoint.",
         "A checkpoint was passed over, step-000003: manifest.json is missing.",
@@ -93,7 +95,7 @@ class Scene:
         self.writer.on_train_begin(self.trainer(0))
 
     def trainer(self, step, done=False):
-        return SimpleNamespace(step=step, total_steps=9, done=done, state_dict=lambda: state(step))
+        return SimpleNamespace(step=step, total_steps=9, done=done, ranks=ALONE, state_dict=lambda: state(step))
 
     @property
     def steps(self):
@@ -108,7 +110,7 @@ def test_every_so_many_steps_and_at_the_end(tmp_path):
     assert scene.steps == [3, 6]
     scene.writer.on_epoch_end(scene.trainer(8, done=True))
     assert scene.steps == [3, 6, 8]
-    assert scene.checkpoints.newest()["made_of"] == {"a": 1}
+    assert read(scene.checkpoints.newest())["made_of"] == {"a": 1}
 
 
 def test_every_so_much_time(tmp_path, monkeypatch):

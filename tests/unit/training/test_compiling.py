@@ -55,9 +55,10 @@ def steps(compiler, trainer, number, seconds, positions=1000):
         compiler.on_step_end(trainer)
 
 
-def a_run(wanted=None, *, total_steps=10_000, device=CUDA):
+def a_run(wanted=None, *, total_steps=10_000, device=CUDA, full_determinism=False):
     compiler = Compiler(nn.Linear(2, 1).train(), wanted)
-    trainer = SimpleNamespace(step=0, total_steps=total_steps, device=device, history=History())
+    config = TrainingConfig(full_determinism=full_determinism)
+    trainer = SimpleNamespace(step=0, total_steps=total_steps, device=device, history=History(), config=config)
     compiler.on_train_begin(trainer)
     return compiler, trainer
 
@@ -86,6 +87,13 @@ def test_the_faster_way_is_kept_and_said(compiled, after, positions, kept):
 @pytest.mark.parametrize(("total_steps", "device"), [(625, CUDA), (10**6, torch.device("cpu"))])
 def test_nothing_is_tried_in_a_short_run_or_on_the_cpu(compiled, total_steps, device):
     compiler, trainer = a_run(total_steps=total_steps, device=device)
+    with collect() as said:
+        steps(compiler, trainer, 3 * (UNTIMED + TIMED), 1.0)
+    assert compiled.settings is None and said == []
+
+
+def test_with_full_determinism_no_clock_decides(compiled):
+    compiler, trainer = a_run(full_determinism=True)
     with collect() as said:
         steps(compiler, trainer, 3 * (UNTIMED + TIMED), 1.0)
     assert compiled.settings is None and said == []

@@ -70,6 +70,7 @@ def test_a_config_is_frozen_and_takes_names_alone():
         ("seed", 0.5),
         ("seed", None),
         ("bf16", "yes"),
+        ("full_determinism", None),
         ("use_cpu", 1),
         ("logging_steps", 0),
         ("on_divergence", "skip"),
