@@ -108,18 +108,10 @@ def fine_tune(
 
         def train(config: TrainingConfig, folder: Path | None) -> Result:
             return train_on_examples(
-                model,
-                examples,
-                task=task,
-                method=method,
-                config=config,
-                folder=folder,
-                tokenizer=tokenizer,
-                callbacks=callbacks,
-                sources=names_of_sources(data, list(examples)),
-                record=record if check else None,
-                resume=resume if seeds is None else None,
-            )
+                model, examples, task=task, method=method, config=config, folder=folder, tokenizer=tokenizer,
+                callbacks=callbacks, sources=names_of_sources(data, list(examples)),
+                record=record if check else None, resume=resume if seeds is None else None,
+            )  # fmt: skip
 
         return train(configs[0], folder) if seeds is None else best_of(train, configs, folder)
 

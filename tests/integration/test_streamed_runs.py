@@ -270,3 +270,15 @@ def test_check_looks_at_the_first_rows(lively_bert: Path) -> None:
     assert any("its first 1,000 rows were read" in notice for notice in said)
     with pytest.raises(ConfigError, match="give max_steps"):
         reasoner.check(lively_bert, data, task="classification", use_cpu=True)
+
+
+# --- a loss that is no number ---------------------------------------------------------------------------------------
+
+
+def test_a_row_whose_loss_is_no_number_is_named(lively_bert: Path) -> None:
+    rows = [{"text": text, "label": number / 7} for number, text in enumerate(CORPUS[:30])]
+    rows[17]["label"] = 1e39  # more than float32 holds
+    data = {"train": streamed(rows), "validation": rows[:5]}
+    with pytest.raises(reasoner.DivergedError) as stopped:
+        reasoner.fine_tune(lively_bert, data, task="classification", max_steps=8, check=False, **QUICK)
+    assert stopped.value.rows == ("train, row 18",)
