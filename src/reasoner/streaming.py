@@ -170,14 +170,15 @@ class StreamBatches:
         self.rows = 0
         """The most that were read in a pass so far."""
         self.counted: Counter[str] = Counter()
-        self._length: int | None = None
+        self._lengths: dict[int, int] = {}  # of the last passes that came to their end (made ahead, one may be running)
         self._places: deque[_Place] = deque(maxlen=KEPT_PLACES)
         self._where: deque[dict[int, str]] = deque(maxlen=KEPT_BATCHES + config.gradient_accumulation_steps)
         self._features = 0  # how many have got a number
 
     def __len__(self) -> int:
-        """Return how many batches the last whole pass had; before its end how many batches training takes."""
-        return self._length or (self.config.max_steps or 1) * self.config.gradient_accumulation_steps
+        """Return how many batches the pass before this one had; in the first pass how many batches training takes."""
+        steps = self.config.max_steps or 1
+        return self._lengths.get(self.epoch - 1) or steps * self.config.gradient_accumulation_steps
 
     def __iter__(self) -> Iterator[Batch | None]:
         return self.after(0)
@@ -199,7 +200,7 @@ class StreamBatches:
     def _after(self, number: int) -> Iterator[Batch | None]:
         place = self._last_before(number)
         counted = Counter(place.counted)
-        if self.epoch and self._length is not None and not number:
+        if self.epoch - 1 in self._lengths and not number:
             say(f"The stream ended after {self.rows:,} rows, before max_steps: it is read again, as another epoch.")
         for rows in self.stream.rows(self.buffer, epoch=self.epoch, skip=place.rows):
             self._places.append(place)
@@ -218,7 +219,8 @@ class StreamBatches:
             what = f"a pass over the stream gave no row to train on (rows read: {place.rows:,})"
             raise DataError([Problem(self.stream.name, what, "It must be possible to read it again from its beginning, "
                                      "and rows must have gold.", code="empty_split")])  # fmt: skip
-        self._length = place.batches
+        before = {epoch: length for epoch, length in self._lengths.items() if epoch == self.epoch - 1}
+        self._lengths = before | {self.epoch: place.batches}
 
     def where(self, batch: Batch) -> list[str]:
         """Return where the row of each feature of a batch stands; of the batches that were made last."""
@@ -229,7 +231,7 @@ class StreamBatches:
         """Return where the last buffers begin and what was counted, as JSON values."""
         return {
             "places": [asdict(place) for place in self._places],
-            "length": self._length,
+            "lengths": list(self._lengths.items()),
             "rows": self.rows,
             "counted": _whole_numbers(self.counted),
         }
@@ -237,7 +239,7 @@ class StreamBatches:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take it back: `after` then reads on from there."""
         self._places = deque((_Place(**place) for place in state["places"]), maxlen=KEPT_PLACES)
-        self._length, self.rows, self.counted = state["length"], state["rows"], Counter(state["counted"])
+        self._lengths, self.rows, self.counted = dict(state["lengths"]), state["rows"], Counter(state["counted"])
 
     def _last_before(self, number: int) -> _Place:
         """Return the last buffer that is known to begin at or before a batch of this pass."""
