@@ -249,6 +249,8 @@ def test_what_reads_rows_alone_refuses_a_stream(lively_bert: Path) -> None:
     with pytest.raises(ConfigError, match=said):
         reasoner.compare(lively_bert, data, methods=["full", "head"], task="classification", max_steps=1, **QUICK)
     with pytest.raises(ConfigError, match=said):
+        reasoner.shortcuts(lively_bert, data, task="classification", max_steps=1, **QUICK)
+    with pytest.raises(ConfigError, match=said):
         reasoner.search(
             lively_bert, data, task="classification", n_trials=1, config=TrainingConfig(max_steps=1, **QUICK)
         )
