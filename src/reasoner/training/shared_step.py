@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from reasoner.losses import LossSum
 from reasoner.training.history import History
-from reasoner.training.parts import cut, rows_of
+from reasoner.training.micro_batches import MicroBatches
+from reasoner.training.parts import cut, pays_to_cut, rows_of
 from reasoner.training.ranks import Ranks
 from reasoner.training.sharding import ShardedModel
 
@@ -25,10 +26,16 @@ class SharedStep:
     """
 
     def __init__(self, model: nn.Module, weights: Sequence[Tensor], ranks: Ranks) -> None:
-        self.weights, self.ranks = weights, ranks
+        self.model, self.weights, self.ranks = model, weights, ranks
         self.sharded = model if isinstance(model, ShardedModel) else None
         self.spare: Any = None
         """A row that a sharded model runs where this rank has none: all must run it as often. It counts nothing."""
+
+    def micro_batches(self, keep_together: bool, device: torch.device) -> MicroBatches:
+        """Return what runs the batches; a sharded model runs them whole, since all ranks must run the same."""
+        whole = self.sharded is not None
+        for_cache = not whole and pays_to_cut(self.model, device)
+        return MicroBatches(keep_together=keep_together, for_cache=for_cache, whole=whole)
 
     def own(self, group: Sequence[Any], batches: Iterable[Any]) -> list[Any]:
         """Return the batches of a step that this rank runs; `batches` are those of the epoch."""

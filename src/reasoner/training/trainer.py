@@ -25,10 +25,8 @@ from reasoner.training.engine import autocast, choose_device, seed_everything, t
 from reasoner.training.guard import LossWatch
 from reasoner.training.history import History
 from reasoner.training.lean import lean_step
-from reasoner.training.micro_batches import MicroBatches
 from reasoner.training.objective import Extras, Objective
 from reasoner.training.optimizer import make_optimizer, make_schedule
-from reasoner.training.parts import pays_to_cut
 from reasoner.training.prefetch import made_ahead, pinned
 from reasoner.training.ranks import current
 from reasoner.training.shared_step import SharedStep
@@ -98,9 +96,7 @@ class Trainer:
         self.schedule = make_schedule(self.optimizer, config, self.total_steps)
         self._lean, self._checkpoints = lean_step(self.device, config), best_checkpoints(config, stopping)
         self._shared = SharedStep(model, self.weights, self.ranks)
-        together, whole = getattr(batches, "keep_together", True), self._shared.sharded is not None
-        for_cache = not whole and pays_to_cut(model, self.device)
-        self._micro_batches = MicroBatches(keep_together=together, for_cache=for_cache, whole=whole)
+        self._micro_batches = self._shared.micro_batches(getattr(batches, "keep_together", True), self.device)
         precision = partial(autocast, self.device, config.bf16)
         self._objective = Objective(model, config, extras, precision=precision)
         self._average = None if config.ema_decay is None else MovingAverage(self.weights, config.ema_decay)
