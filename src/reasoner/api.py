@@ -65,7 +65,8 @@ def fine_tune(
             copied); None: the embedded default.
         data: `{"train": ..., "validation": ..., "test": ...}`, each a path, list of dicts, DataFrame or Dataset; or a
             DatasetDict; or a folder with such files; or a Hub data set id. Without validation, some is cut off.
-        task: a name ("ner", "nli", "classification", "qa", "multiple_choice", or one that was registered) or a `Task`.
+        task: a name ("ner", "nli", "classification", "qa", "multiple_choice", "generation", or one that was
+            registered) or a `Task`.
         method: a name ("full", "head", "top-k", "freeze", "gradual", "bitfit", "adapter", "lora", "ia3", "prefix",
             "prompt") or a `Method`, such as `LoRA(rank=16)`.
         output_dir: where the best model so far is kept, with the history; None: in memory only.
