@@ -151,9 +151,10 @@ def evaluate(
         tokenizer: for tasks whose records are tokens.
 
     Returns:
-        The task's scores with the mean `loss` (and what the task makes of it) and `rows_per_second` beside them (not where the states of a frozen
-        backbone are kept: it would be no speed of the model), and the predictions. Where there are
-        any, also `gold_lost`: entities or answers of the gold that no prediction can give; they count as missed.
+        The task's scores with the mean `loss` (and what `Task.loss_scores` makes of it) and `rows_per_second` beside
+        them (not where the states of a frozen backbone are kept: it would be no speed of the model), and the
+        predictions. Where there are any, also `gold_lost`: entities or answers of the gold that no prediction can give;
+        they count as missed.
     """
     examples: list[Any] = []
     predictions: list[Any] = []

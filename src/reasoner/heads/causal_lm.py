@@ -36,9 +36,6 @@ class CausalLMHead(TaskHead):
         sampling_temperature: 0: the most probable token each time; above: drawn from the softmax of logits over it.
         num_samples: texts for each prompt.
         generate_gold: generate for rows with labels too, to score the texts; else their loss alone is of interest.
-
-    Raises:
-        ConfigError: if the model is no decoder.
     """
 
     auto_class = "AutoModelForCausalLM"
@@ -55,7 +52,6 @@ class CausalLMHead(TaskHead):
         num_samples: int = 1,
         generate_gold: bool = True,
     ) -> None:
-        check_decoder(config)
         super().__init__(config, num_outputs=num_outputs)
         self.end_tokens, self.max_new_tokens = list(dict.fromkeys(end_tokens)), max_new_tokens
         self.sampling_temperature, self.num_samples = sampling_temperature, num_samples
@@ -137,25 +133,6 @@ class CausalLMHead(TaskHead):
         following = torch.nn.functional.pad(batch.targets["labels"][:, 1:], (0, 1), value=IGNORED)
         places = self._places(batch)
         return following if places is None else following[:, places]
-
-
-def check_decoder(config: PreTrainedConfig) -> None:
-    """Refuse models that do not go on with a text from left to right.
-
-    Raises:
-        ConfigError: if this is one.
-    """
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
-
-    kind = config.model_type
-    advice = "Take a decoder, such as HuggingFaceTB/SmolLM2-135M-Instruct."
-    if config.is_encoder_decoder:
-        raise ConfigError(
-            f"generation: '{kind}' has an encoder and a decoder, which this task does not train. {advice}"
-        )
-    as_encoder = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
-    if as_encoder or type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise ConfigError(f"generation: '{kind}' is no decoder, and cannot go on with a text. {advice}")
 
 
 def _takes_places(config: PreTrainedConfig) -> bool:

@@ -28,11 +28,18 @@ ORDERS = {
         What is the sum of {one} and {other}?""",
     ),
 }
-NUMBERS = tuple(
-    """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
-    eighteen""".split()
+_SMALL = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_TEENS = (
+    "ten",
+    "eleven",
+    "twelve",
+    *(f"{root}teen" for root in ("thir", "four", "fif", "six", "seven", "eigh", "nine")),
 )
-"""Of one digit, and their sums."""
+_TENS = [f"{root}ty" for root in ("twen", "thir", "for", "fif", "six", "seven", "eigh", "nine")]
+NUMBERS = (*_SMALL, *_TEENS, *(f"{ten}-{one}".removesuffix("-zero") for ten in _TENS for one in _SMALL))
+"""From zero to ninety-nine."""
+LARGEST = 49
+"""Of the numbers to add."""
 NOUNS = Divided(words.THINGS.train + words.INSTRUMENTS.train + words.ANIMALS.train,
                 words.THINGS.held_out + words.INSTRUMENTS.held_out + words.ANIMALS.held_out)  # fmt: skip
 
@@ -40,8 +47,8 @@ NOUNS = Divided(words.THINGS.train + words.INSTRUMENTS.train + words.ANIMALS.tra
 def generation_pack(*, train: int = 400, validation: int = 100, test: int = 100, seed: int = 0) -> Pack:
     """Make a generation pack: words to reverse, words to sort, and two numbers to add, in turn.
 
-    There are 2-4 words, or numbers from zero to nine in words. Words and orders of `validation` and `test` are unseen
-    in `train`; the pairs of numbers are not.
+    There are 2-4 words, or numbers from zero to forty-nine in words. Words and orders of `validation` and `test` are
+    unseen in `train`; the pairs of numbers are not.
 
     Args:
         train: number of training rows.
@@ -62,7 +69,7 @@ def _row(random: Random, pool: Pool, index: int) -> Row:
     kind = tuple(ORDERS)[index % len(ORDERS)]
     order = random.choice(ORDERS[kind].of(pool))
     if kind == "add":
-        one, other = random.randrange(10), random.randrange(10)
+        one, other = random.randint(0, LARGEST), random.randint(0, LARGEST)
         order, answer = order.format(one=NUMBERS[one], other=NUMBERS[other]), NUMBERS[one + other]
     else:
         given = random.sample(NOUNS.of(pool), random.randint(2, 4))

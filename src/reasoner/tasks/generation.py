@@ -15,6 +15,7 @@ from reasoner.errors import ConfigError, DataError
 from reasoner.losses import IGNORED
 from reasoner.metrics.counting import RowCounts, mean_counts, mean_from_sums
 from reasoner.metrics.generation import generation_scores, perplexity, same_text
+from reasoner.networks import check_decoder
 from reasoner.notices import count
 from reasoner.tasks.base import Splits, Task
 
@@ -160,7 +161,12 @@ class Generation(Task[GenerationExample, dict[str, Any]]):
         return task
 
     def fitted_to(self, config: PreTrainedConfig, tokenizer: Any) -> Self:
-        """Return the task with the tokens that end a completion and an answer."""
+        """Return the task with the tokens that end a completion and an answer.
+
+        Raises:
+            ConfigError: if the model is no decoder, or its tokenizer has no end token.
+        """
+        check_decoder(config)
         answer_end = end_of_turn(tokenizer)
         return replace(self, end_tokens=(int(tokenizer.eos_token_id), answer_end))
 
