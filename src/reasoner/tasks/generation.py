@@ -168,7 +168,7 @@ class Generation(Task[GenerationExample, dict[str, Any]]):
         """
         check_decoder(config)
         answer_end = end_of_turn(tokenizer)
-        return replace(self, end_tokens=(int(tokenizer.eos_token_id), answer_end))
+        return replace(self, end_tokens=[int(tokenizer.eos_token_id), answer_end])
 
     def head_arguments(self) -> dict[str, Any]:
         """Return how to generate, and whether what is generated is scored."""

@@ -130,7 +130,7 @@ def test_an_answer_ends_as_the_template_ends_it(tiny_models):
     tokenizer = AutoTokenizer.from_pretrained(tiny_models("llama"))
     tokenizer.chat_template = "{% for m in messages %}{{ m['content'] + '<|im_start|>' }}{% endfor %}"
     task, features, _ = encode(Generation(max_new_tokens=8), examples(*ROWS[:2]), tokenizer)
-    assert task.end_tokens == (tokenizer.eos_token_id, tokenizer.bos_token_id)
+    assert task.end_tokens == [tokenizer.eos_token_id, tokenizer.bos_token_id]
     assert [feature.token_targets["labels"][-1] for feature in features] == list(task.end_tokens)
 
 
