@@ -24,6 +24,7 @@ TASK_TYPES = {
     "AutoModelForTokenClassification": "TOKEN_CLS",
     "AutoModelForSequenceClassification": "SEQ_CLS",
     "AutoModelForQuestionAnswering": "QUESTION_ANS",
+    "AutoModelForCausalLM": "CAUSAL_LM",
     None: "FEATURE_EXTRACTION",
 }
 """What peft calls the networks of our heads; it has no name for multiple choice."""
@@ -86,6 +87,8 @@ class PeftAdded(Added):
                 return self.peft(**inputs)
         if self.config.task_type == "FEATURE_EXTRACTION":
             inputs.pop("token_type_ids", None)  # peft would warn, and leave them out
+        if "logits_to_keep" in inputs:
+            inputs["logits_to_keep"] = inputs["logits_to_keep"] + self.virtual_tokens
         outputs = self.peft(**inputs)
         if self.config.task_type != "SEQ_CLS":
             length = inputs["input_ids"].shape[1]
@@ -94,6 +97,14 @@ class PeftAdded(Added):
                     outputs[name] = value[:, self.virtual_tokens :]
         return outputs
 
+    def generate(self, **inputs: Any) -> Any:
+        """Let the network generate below its virtual tokens, which its cache keeps; see `TaskModel.generate`.
+
+        peft's own `generate` counts the positions of rows that are padded on the left from their padding.
+        """
+        with self._below() as network:
+            return network.generate(**inputs)
+
     def _behind_prefix(self, inputs: dict[str, Tensor]) -> Any:
         """Run the network with the learned keys and values in its cache.
 
@@ -101,22 +112,48 @@ class PeftAdded(Added):
         """
         if self.config.task_type == "FEATURE_EXTRACTION":
             inputs.pop("token_type_ids", None)  # as for prompts
+        with self._below() as network:
+            return network(**inputs)
+
+    @contextmanager
+    def _below(self) -> Iterator[Any]:
+        """Give the network; inside the block the first call of its backbone begins with the virtual tokens.
+
+        Later calls go on from the cache of the first.
+        """
         network = self.peft.get_base_model()
-        forward, cache = signature(type(network.base_model).forward), cache_name(network.base_model)
+        forward, begun = signature(type(network.base_model).forward), False
 
         def insert(backbone: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            nonlocal begun
             given = forward.bind(backbone, *args, **kwargs).arguments
-            mask = given["attention_mask"]  # (rows, length)
-            before = mask.new_ones(len(mask), self.virtual_tokens)
             given |= given.pop("kwargs", {})
-            given |= {"attention_mask": torch.cat([before, mask], 1), str(cache): self.peft.get_prompt(len(mask))}
+            mask = given.get("attention_mask")  # (rows, length); `generate` leaves out one that hides nothing
+            if mask is not None:
+                given["attention_mask"] = torch.cat([mask.new_ones(len(mask), self.virtual_tokens), mask], 1)
+            if given.get("position_ids") is not None:
+                given["position_ids"] = given["position_ids"] + self.virtual_tokens
+            given |= {} if begun else self._beginning(network, given)
+            begun = True
             return (), {name: value for name, value in given.items() if name != "self"}
 
         hook = network.base_model.register_forward_pre_hook(insert, with_kwargs=True)
         try:
-            return network(**inputs)
+            yield network
         finally:
             hook.remove()
+
+    def _beginning(self, network: Any, given: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments of a backbone's first call that hold the virtual tokens: its cache, or embeddings."""
+        rows, positions = len(given["input_ids"]), given.get("position_ids")
+        prompt = self.peft.get_prompt(rows)
+        if self.config.peft_type == "PREFIX_TUNING":
+            return {str(cache_name(network.base_model)): prompt}
+        embedded = network.get_input_embeddings()(given["input_ids"])  # (rows, length, width)
+        if positions is not None:
+            own = torch.arange(self.virtual_tokens, device=positions.device).expand(rows, -1)
+            positions = torch.cat([own, positions], 1)
+        return {"input_ids": None, "inputs_embeds": torch.cat([prompt, embedded], 1), "position_ids": positions}
 
     def save(self, folder: Path) -> None:
         """Write peft's two files, which `PeftModel.from_pretrained` reads."""
@@ -235,9 +272,12 @@ def quiet_peft() -> Iterator[None]:
 
 
 def head_modules(model: Any) -> list[str]:
-    """Return the names of the network's modules beside its backbone that have weights, and of the pooler."""
+    """Return the names of the network's modules beside its backbone that have weights, and of the pooler.
+
+    Those that came with the checkpoint (`TaskHead.pretrained`) are left out: they stay as they are.
+    """
     network, backbone = model.network, model.backbone
-    names = [] if network is backbone else [
+    names = [] if network is backbone or model.head.pretrained else [
         name for name, module in network.named_children() if module is not backbone and list(module.parameters())
     ]  # fmt: skip
     return names if getattr(backbone, "pooler", None) is None else [*names, "pooler"]

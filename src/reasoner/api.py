@@ -67,7 +67,8 @@ def fine_tune(
             DatasetDict; or a folder with such files; or a Hub data set id. Without validation, some is cut off. The
             training rows may be a stream (a `datasets.IterableDataset`, or PyTorch's, of dicts) that is larger than
             memory, with `max_steps` and a validation split.
-        task: a name ("ner", "nli", "classification", "qa", "multiple_choice", or one that was registered) or a `Task`.
+        task: a name ("ner", "nli", "classification", "qa", "multiple_choice", "generation", or one that was
+            registered) or a `Task`.
         method: a name ("full", "head", "top-k", "freeze", "gradual", "bitfit", "adapter", "lora", "ia3", "prefix",
             "prompt") or a `Method`, such as `LoRA(rank=16)`.
         output_dir: where the best model so far is kept, with the history; None: in memory only.

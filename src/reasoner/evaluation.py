@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 import torch
+from torch import Tensor
 
 from reasoner.data.batching import Batches
 from reasoner.data.feature_file import group_sizes
@@ -65,6 +66,9 @@ class _Remembering:
         self.outputs = self.model(batch)
         return self.outputs
 
+    def generate(self, inputs: dict[str, Tensor], **settings: Any) -> Tensor:
+        return self.model.generate(inputs, **settings)
+
 
 @torch.inference_mode()
 def infer(
@@ -111,11 +115,18 @@ def _of_all(
 
 
 def predictions_of(
-    model: TaskModel, task: Task[Any, Any], part: Encoded, batches: Batches, *, device: torch.device, bf16: bool | None
+    model: TaskModel,
+    task: Task[Any, Any],
+    part: Encoded,
+    batches: Batches,
+    *,
+    device: torch.device,
+    bf16: bool | None,
+    tokenizer: Any = None,
 ) -> tuple[list[Any], LossSum | None]:
     """Return one prediction an example, and the summed loss if the features have targets."""
     records, loss = infer(model, batches, device=device, bf16=bf16)
-    return task.decode(records, part.features, part.examples), loss
+    return task.decode(task.read_records(records, tokenizer), part.features, part.examples), loss
 
 
 def evaluate(
@@ -126,6 +137,7 @@ def evaluate(
     *,
     device: torch.device,
     bf16: bool | None,
+    tokenizer: Any = None,
 ) -> Evaluation:
     """Score the model on examples with gold.
 
@@ -136,11 +148,13 @@ def evaluate(
         batches: makes the batches of a part.
         device: where the model is.
         bf16: see `TrainingConfig`.
+        tokenizer: for tasks whose records are tokens.
 
     Returns:
-        The task's scores with the mean `loss` and `rows_per_second` beside them (not where the states of a frozen
-        backbone are kept: it would be no speed of the model), and the predictions. Where there are
-        any, also `gold_lost`: entities or answers of the gold that no prediction can give; they count as missed.
+        The task's scores with the mean `loss` (and what `Task.loss_scores` makes of it) and `rows_per_second` beside
+        them (not where the states of a frozen backbone are kept: it would be no speed of the model), and the
+        predictions. Where there are any, also `gold_lost`: entities or answers of the gold that no prediction can give;
+        they count as missed.
     """
     examples: list[Any] = []
     predictions: list[Any] = []
@@ -148,7 +162,7 @@ def evaluate(
     lost, seconds, kept = 0, 0.0, False
     for part in parts:
         started = time.perf_counter()
-        found, loss = predictions_of(model, task, part, batches(part), device=device, bf16=bf16)
+        found, loss = predictions_of(model, task, part, batches(part), device=device, bf16=bf16, tokenizer=tokenizer)
         examples += part.examples
         predictions += found
         losses.append(loss)
@@ -163,7 +177,7 @@ def evaluate(
     return Evaluation(
         metrics
         | ({"gold_lost": lost} if lost else {})
-        | ({} if whole is None else {"loss": float(whole.mean)})
+        | ({} if whole is None else {"loss": float(whole.mean), **task.loss_scores(float(whole.mean))})
         | ({} if kept else {"rows_per_second": len(examples) / seconds}),
         predictions,
     )

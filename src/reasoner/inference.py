@@ -77,7 +77,7 @@ class Predictor:
             keep_together=self.task.keep_together,
             shuffle=shuffle,
             seed=seed,
-            padding_side=self.tokenizer.padding_side,
+            padding_side=self.task.padding_side or self.tokenizer.padding_side,
             states=data.states,
             strata=strata,
         )
@@ -141,7 +141,8 @@ class Predictor:
         return replace(self, task=task)
 
     def _evaluate(self, parts: Iterable[Encoded]) -> Evaluation:
-        return evaluate(self.model, self.task, parts, self.batches, device=self.device, bf16=self.bf16)
+        settings: dict[str, Any] = {"device": self.device, "bf16": self.bf16, "tokenizer": self.tokenizer}
+        return evaluate(self.model, self.task, parts, self.batches, **settings)
 
     def _examples(self, inputs: Iterable[Any]) -> Iterator[Any]:
         for position, value in enumerate(inputs):
@@ -153,7 +154,8 @@ class Predictor:
     def _predictions(self, examples: Iterable[Any]) -> Iterator[Any]:
         for part in self._parts(examples):
             batches = self.batches(part)
-            found, _ = predictions_of(self.model, self.task, part, batches, device=self.device, bf16=self.bf16)
+            settings: dict[str, Any] = {"device": self.device, "bf16": self.bf16, "tokenizer": self.tokenizer}
+            found, _ = predictions_of(self.model, self.task, part, batches, **settings)
             del part, batches  # before the next ones are made
             yield from found
 

@@ -98,6 +98,28 @@ class TaskModel(nn.Module):
         model.base_name, model.packs = self.base_name, self.packs
         return model
 
+    def generate(self, inputs: dict[str, Tensor], **settings: Any) -> Tensor:
+        """Return the tokens that a decoder goes on with, by transformers' `generate` with cached keys and values.
+
+        Args:
+            inputs: `input_ids` and `attention_mask`, (rows, length), padded on the left.
+            settings: fields of transformers' `GenerationConfig`; what the checkpoint says of it does not count.
+
+        Returns:
+            (rows x `num_return_sequences`, new tokens); what stands behind an end token is of no account.
+        """
+        from transformers import GenerationConfig
+
+        network, own = self.network, self.network.generation_config
+        run: Any = self.added if self.virtual_tokens else network
+        network.generation_config = GenerationConfig()  # transformers would fill in from it what is not given here
+        try:
+            with quietly():
+                tokens: Tensor = run.generate(**inputs, generation_config=GenerationConfig(**settings))
+        finally:
+            network.generation_config = own
+        return tokens[:, inputs["input_ids"].shape[1] :]
+
     @property
     def backbone(self) -> nn.Module:
         """The pretrained part, without the task's head."""
@@ -213,7 +235,9 @@ class TaskModel(nn.Module):
         stored = source.dtype if isinstance(source, nn.Module) else getattr(given, "dtype", None)
         if stored in (torch.float16, torch.bfloat16):
             say(f"The checkpoint's weights are {stored}; they are trained in float32.")
-        if has_head and same_labels:
+        if head.pretrained:
+            _check_pretrained(network, has_head)
+        elif has_head and same_labels:
             say("The checkpoint has a head for this task and these labels; it is kept.")
         elif has_head:
             say(f"The checkpoint's head has other labels ({', '.join(_label_names(given)[:5])}); a new one was made.")
@@ -274,6 +298,17 @@ class TaskModel(nn.Module):
                 f"The base model '{base['name']}' is not the one that this was trained on: its weights differ. "
                 "Say where that is: load(folder, base_model=...)."
             )
+
+
+def _check_pretrained(network: Any, has_head: bool) -> None:
+    """Refuse a checkpoint without the output layer that the head needs, unless the embeddings are that layer."""
+    output = network.get_output_embeddings()
+    tied = output is not None and output.weight is network.get_input_embeddings().weight
+    if not (has_head or tied):
+        raise ConfigError(
+            f"The checkpoint has no output layer for {type(network).__name__}: it would begin from random weights, and "
+            "know no language. Choose one that has it."
+        )
 
 
 def auto_model(name: str) -> Any:

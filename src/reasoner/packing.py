@@ -67,11 +67,11 @@ def packed(backbone: Any, mask: Tensor, tokens: int) -> Iterator[None]:
 
 def output_of(backbone: nn.Module, hidden: Tensor) -> Any:
     """Return what the backbone gives with these last hidden states, (rows, length, width)."""
-    from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling
+    from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions, BaseModelOutputWithPooling
 
     pooler = pooler_of(backbone)
-    if pooler is None:
-        return BaseModelOutputWithPast(last_hidden_state=hidden)
+    if pooler is None:  # GPT-2's output layer asks for cross-attentions too
+        return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=hidden)
     return BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=pooler(hidden))
 
 

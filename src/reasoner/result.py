@@ -68,7 +68,8 @@ class Result:
         is depends on the task: `ner` a string, or words (a tuple; a list inside a list of inputs), or a dict with
         `text` or `tokens` and a `document` (for `NER(document_context=...)`; in an iterator its sentences must follow
         each other); `nli` a dict with premise and hypothesis, or a pair; `classification` a string or a pair; `qa` a
-        dict with question and context; `multiple_choice` a dict with question, choices and perhaps context.
+        dict with question and context; `multiple_choice` a dict with question, choices and perhaps context;
+        `generation` a string or a dict with prompt, or with messages.
 
         All inputs of a list are checked before the model runs. With an iterator memory stays flat however long it is:
         it is read 1,000 inputs at a time, when the first of their predictions is asked for, and a wrong input is

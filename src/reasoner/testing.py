@@ -190,7 +190,8 @@ def _check_records(predictor: Predictor, data: Encoded, batch: Batch, padded: Ba
         _require(not any(map(_holds_tensor, found)), "records are no tensors: they would hold the batch")
         order = sorted(range(len(found)), key=batch.feature_index.__getitem__)
         records = [found[position] for position in order]
-        predictions.append(predictor.task.decode(records, data.features, data.examples))
+        read = predictor.task.read_records(records, predictor.tokenizer)
+        predictions.append(predictor.task.decode(read, data.features, data.examples))
     _require(_close(*predictions), "padding changes no prediction")
 
 

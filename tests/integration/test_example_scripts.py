@@ -94,6 +94,17 @@ def test_more_score_tries_each_option(run, tmp_path: Path):
     assert (tmp_path / "out" / "pretraining.json").exists()
 
 
+def test_generation_on_files(run, tmp_path: Path):
+    for split, rows in reasoner.synthetic.generation_pack(train=24, validation=2, test=6).items():
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    decoder = build_tiny("llama", tmp_path / "decoder")
+    files = ("--train", "train.jsonl", "--test", "test.jsonl", "--model", str(decoder))
+    printed = run("generation.py", *files, "--steps", "2", "--max-new-tokens", "40")
+    assert "Scores on test (6 rows)" in printed and "LoRA(rank=8" in printed
+    assert "Add three and nine.  ->  " in printed
+    assert set(reasoner.load(tmp_path / "out").metrics) == {"before", "train", "validation", "test"}
+
+
 def _paragraph(row: dict) -> dict:
     answers = zip(row["answers"]["text"], row["answers"]["answer_start"], strict=True)
     question = {

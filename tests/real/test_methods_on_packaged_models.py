@@ -100,3 +100,13 @@ def test_trained_and_read_in_a_new_process(request, tmp_path, name, task):
     for folder in expected:
         shutil.rmtree(folder)
     assert done.stdout.split() == list(expected), done.stderr[-2000:]
+
+
+def test_smollm2_answers_in_a_chat_and_stops(smollm2, prepare):
+    rows = [{"prompt": f"What is the capital of {name}?", "completion": "I do not know."} for name in ("Peru", "Chile")]
+    task = reasoner.Generation(max_new_tokens=24, chat=True)
+    predictor, _ = prepare(task, rows=rows, source=smollm2)
+    prompts = ["What is the capital of France?", "Say hello to Ada, in one short sentence please, and do it kindly."]
+    found = predictor.predict(prompts)
+    assert "Paris" in found[0]["text"] and found[0]["finished"]
+    assert found == [predictor.predict(prompt) for prompt in prompts]

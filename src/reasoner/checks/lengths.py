@@ -13,6 +13,7 @@ from reasoner.evaluation import Encoded
 from reasoner.inference import Predictor
 from reasoner.model import length_limit
 from reasoner.notices import counting
+from reasoner.tasks.generation import Generation, Lost
 
 NO_LIMIT = 10**6
 """Tokens: more than any row has."""
@@ -22,6 +23,9 @@ def check_lengths(subject: Subject) -> Iterator[Finding]:
     """Find what is lost at the length limit. Texts that are read in windows lose nothing, and are no finding."""
     predictor = subject.predictor
     if predictor is None:
+        return
+    if isinstance(predictor.task, Generation):
+        yield from _of_generation(subject, predictor.task, predictor.max_length)
         return
     for split, data in subject.encoded.items():
         cut = _cut_rows(predictor, data)
@@ -54,6 +58,32 @@ def check_lengths(subject: Subject) -> Iterator[Finding]:
                 count=number,
                 places=tuple(place for place, _ in lost),
             )
+
+
+def _of_generation(subject: Subject, task: Generation, max_length: int) -> Iterator[Finding]:
+    """Find prompts and completions that are cut, and completions that are longer than what is generated."""
+    limit = f"max_new_tokens={task.max_new_tokens}"
+    kinds = {
+        "cut_prompts": (
+            f"prompts are longer than max_length={max_length} less {limit} tokens, and lose their beginning",
+            "Raise max_length, lower max_new_tokens, or shorten the prompts.",
+        ),
+        "cut_completions": (
+            f"completions do not fit into max_length={max_length} tokens behind their prompts, and lose their end",
+            "Raise max_length, or leave these rows out: of them the model does not learn where to stop.",
+        ),
+        "long_completions": (
+            f"completions are longer than {limit}, and cannot be generated whole: they count as missed",
+            "Give Generation(max_new_tokens=...) a greater number.",
+        ),
+    }
+    for split, data in subject.encoded.items():
+        lost = [Lost(*group[0].info) for group in data.features]
+        for place, (code, (what, remedy)) in enumerate(kinds.items()):
+            rows = [item.where for item, tokens in zip(data.examples, lost, strict=True) if tokens[place]]
+            if rows:
+                what = f"{split}: {len(rows):,} of {len(lost):,} {what}"
+                yield Finding(code=code, what=what, remedy=remedy, count=len(rows), places=tuple(rows))
 
 
 def _cut_rows(predictor: Predictor, data: Encoded) -> dict[str, int]:

@@ -24,6 +24,9 @@ class Runs(Protocol):
     def __call__(self, batch: Batch) -> Outputs:
         """Return the outputs for a batch."""
 
+    def generate(self, inputs: dict[str, Tensor], **settings: Any) -> Tensor:
+        """Return the tokens that a decoder goes on with, (rows, new tokens); see `TaskModel.generate`."""
+
 
 class GoldProbabilities(NamedTuple):
     """How probable the gold is, beside the other label that is the most probable.
@@ -48,6 +51,9 @@ class TaskHead(nn.Module, ABC):
 
     auto_class: ClassVar[str | None] = None
     """Such as `"AutoModelForTokenClassification"`; None: own layers."""
+    pretrained: ClassVar[bool] = False
+    """Whether the borrowed layers come with every checkpoint of the kind, as the output layer over a vocabulary does:
+    they are never made anew, and methods that leave the backbone's weights as they are leave these too."""
     elsewhere: ClassVar[str] = ""
     """What whoever uses the folder without this library must know of the head, for the model card."""
     temperature: float = 1.0

@@ -32,6 +32,7 @@ INPUTS = {
     "nli": '{"premise": "Two dogs run.", "hypothesis": "An animal moves."}',
     "classification": '"The text to classify."',
     "qa": '{"question": "Where was Ada born?", "context": "Ada was born in London."}',
+    "generation": '{"prompt": "Three and four are"}',
     "multiple_choice": '{"question": "What barks?", "choices": ["a cat", "a dog"]}',
 }
 _LIBRARIES = {"adapter_config.json": "peft", "bottlenecks.safetensors": "reasoner"}

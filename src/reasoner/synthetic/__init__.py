@@ -11,5 +11,6 @@ from reasoner.synthetic.entities import ner_pack
 from reasoner.synthetic.inference import nli_pack
 from reasoner.synthetic.nested import nested_ner_pack
 from reasoner.synthetic.reading import qa_pack
+from reasoner.synthetic.wording import generation_pack
 
-__all__ = ["multiple_choice_pack", "ner_pack", "nested_ner_pack", "nli_pack", "qa_pack"]
+__all__ = ["generation_pack", "multiple_choice_pack", "ner_pack", "nested_ner_pack", "nli_pack", "qa_pack"]

@@ -50,6 +50,8 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     """Which of the `head_arguments` are passed only to heads that take them: what nobody set, a head may do without."""
     keep_together: ClassVar[bool] = False
     """Whether the features of an example must share a batch."""
+    padding_side: ClassVar[str | None] = None
+    """Where batches are padded: "right" or "left"; None: where the tokenizer says."""
     answer_keys: ClassVar[tuple[str, ...]] = ()
     """Where a prediction is a dict: what in it is None when the model is not sure enough to answer."""
 
@@ -115,6 +117,10 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
         `in_context` put into it. What is cut or dropped is told to `notices.count`, which adds it up.
         """
 
+    def read_records(self, records: Sequence[Any], tokenizer: Any) -> Sequence[Any]:
+        """Return the records as `decode` takes them, where that needs the tokenizer: generated tokens become text."""
+        return records
+
     @abstractmethod
     def decode(
         self, records: Sequence[Any], features: Sequence[Sequence[Feature]], examples: Sequence[ExampleT]
@@ -122,7 +128,7 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
         """Return one prediction an example, in people's units. Windows are merged here and only here.
 
         Args:
-            records: what the head's `predict` gave, one a feature, in the features' order.
+            records: what the head's `predict` gave, one a feature, in the features' order; see `read_records`.
             features: what `encode` gave, one list an example.
             examples: the examples.
         """
@@ -130,6 +136,10 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     @abstractmethod
     def score(self, predictions: Sequence[PredictionT], examples: Sequence[ExampleT]) -> dict[str, Any]:
         """Return the metrics, `primary_metric` among them: numbers, and tables as nested dicts."""
+
+    def loss_scores(self, loss: float) -> dict[str, float]:
+        """Return what the mean loss of an evaluation is in other units, such as perplexity; it stands beside it."""
+        return {}
 
     def problems(self, examples: Sequence[ExampleT]) -> list[Problem]:
         """Return what is wrong with further data, such as labels that this task does not know."""

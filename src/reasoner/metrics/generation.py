@@ -1,0 +1,55 @@
+"""How near are generated texts to the ones that were asked for?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from math import exp
+
+from reasoner.metrics.checks import check_same_length
+
+MOST_NATS = 700.0
+"""A greater mean loss than this would overflow as a perplexity."""
+
+
+def generation_scores(gold: Sequence[str], predicted: Sequence[str]) -> dict[str, float]:
+    """Score generated texts, each against the one that was asked for; fractions 0-1.
+
+    Args:
+        gold: the texts that were asked for.
+        predicted: the texts that were generated.
+
+    Returns:
+        `exact_match`: the share of texts that are equal to the gold (see `same_text`). `f1`: of the words, with how
+        often each occurs and whatever their order, the mean over texts.
+
+    Raises:
+        DataError: if the lengths differ or are 0.
+    """
+    check_same_length(gold, predicted, unit="texts")
+    pairs = list(zip(gold, predicted, strict=True))
+    return {
+        "exact_match": sum(same_text(*pair) for pair in pairs) / len(pairs),
+        "f1": sum(word_f1(*pair) for pair in pairs) / len(pairs),
+    }
+
+
+def same_text(gold: str, predicted: str) -> bool:
+    """Return whether texts are equal but for white space: at both ends it does not count, and inside any is one space.
+
+    Case, punctuation and all else count.
+    """
+    return gold.split() == predicted.split()
+
+
+def word_f1(gold: str, predicted: str) -> float:
+    """Return the F1 of the words of both texts, which are what stands between white space; two empty texts score 1."""
+    one, other = Counter(gold.split()), Counter(predicted.split())
+    if not one or not other:
+        return float(one == other)
+    return 2 * (one & other).total() / (one.total() + other.total())
+
+
+def perplexity(loss: float) -> float:
+    """Return the perplexity of a mean negative log-likelihood in nats; of more than 700 nats that of 700."""
+    return exp(min(loss, MOST_NATS))
