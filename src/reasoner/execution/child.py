@@ -144,15 +144,17 @@ def run(program: types.CodeType, tests: str, names: list[str]) -> None:
 
     The tests see what the program defined, but for names that hide a builtin (unless `names` lists them).
     """
-    before = dict(vars(builtins))
+    before, start, watch, profile = dict(vars(builtins)), exec, sys.settrace, sys.setprofile
+    checks = compile(tests, "<tests>", "exec", dont_inherit=True, optimize=0)
     module = types.ModuleType("solution")
     sys.modules["solution"] = module  # dataclasses look for the module of a class
-    exec(program, vars(module))
-    sys.settrace(None)
-    sys.setprofile(None)
-    space = {name: value for name, value in vars(module).items() if name not in before or name in names}
+    defined = module.__dict__
+    start(program, defined)
+    watch(None)  # from here on no builtin is looked up by its name: the program may have put another in its place
+    profile(None)
+    space = {name: value for name, value in defined.items() if name not in before or name in names}
     space |= {"__builtins__": before, "__name__": "tests"}
-    exec(compile(tests, "<tests>", "exec", dont_inherit=True, optimize=0), space)
+    start(checks, space)
 
 
 def described(error: BaseException) -> bytes:

@@ -57,7 +57,8 @@ def test_threads():
 
 def test_other_programs():
     contained(
-        "import os, subprocess\nassert refused(subprocess.run, ['true'])\nassert refused(os.execv, '/bin/true', ['true'])"
+        "import os, subprocess\nassert refused(subprocess.run, ['true'])\n"
+        "assert refused(os.execv, '/bin/true', ['true'])"
     )
 
 
@@ -133,9 +134,9 @@ EXITS = {
     "no assertion": "import builtins\nbuiltins.AssertionError = KeyError\ndef f(x): return None",
     "other builtins": "import builtins\nbuiltins.abs = lambda x: 0\nbuiltins.exec = print\ndef f(x): return 9",
     "names like builtins": "abs = lambda x: 0\ndef f(x): return 9",
-    "exec that does nothing": "import builtins\nbuiltins.exec = builtins.compile = lambda *a, **k: None\ndef f(x): return 9",
+    "exec that does nothing": "import builtins as b\nb.exec = b.compile = b.vars = lambda *a: {}\ndef f(x): return 9",
     "print": "print('passed')\ndef f(x): return 9",
-    "write everywhere": "import os\nfor number in range(64):\n    try: os.write(number, b'passed')\n    except OSError: pass\nos._exit(0)",
+    "write everywhere": "import os\nfor n in range(64):\n    try: os.write(n, b'passed')\n    except OSError: pass",
     "hook": "import sys\nsys.excepthook = lambda *a: None\ndef f(x): return 9",
     "trace": "import sys\nsys.settrace(lambda *a: None)\ndef f(x): return 9",
     "error whose text lies": "class E(BaseException):\n    def __str__(self): return 'passed'\nraise E",

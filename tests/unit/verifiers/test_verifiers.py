@@ -81,8 +81,10 @@ def test_without_math_verify_symbols_are_refused():
 @pytest.mark.parametrize(
     ("text", "letter"),
     [
-        ("B", "B"), ("b.", "B"), ("(c)", "C"), ("The answer is (B).", "B"), ("the answer is b", None), ("Answer: D", "D"),
-        ("**Answer: C**", "C"), ("\\boxed{\\text{A}}", "A"), ("B) because it is", "B"), ("First (A), no, (E) it is", "E"),
+        ("B", "B"), ("b.", "B"), ("(c)", "C"), ("The answer is (B).", "B"), ("the answer is b", None),
+        ("Answer: D", "D"),
+        ("**Answer: C**", "C"), ("\\boxed{\\text{A}}", "A"), ("B) because it is", "B"),
+        ("First (A), no, (E) it is", "E"),
         ("The answer is A good one", None), ("A dog runs.", None), ("The answer is option B", "B"), ("", None),
     ],
 )  # fmt: skip
