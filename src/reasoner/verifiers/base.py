@@ -169,5 +169,5 @@ def boxed(text: str) -> str | None:
 
 
 def _short(value: Any, length: int = 80) -> str:
-    whole = repr(value)
+    whole = repr(value) if isinstance(value, str) else str(value)
     return whole if len(whole) <= length else f"{whole[:length]}…"

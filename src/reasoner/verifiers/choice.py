@@ -1,4 +1,4 @@
-r"""Is the letter right? The one in `\boxed{}`, after "answer is", alone in the text, or the last one in parentheses."""
+"""Is the letter right? The one in a LaTeX box, after "answer is", alone in the text, or the last in parentheses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""Is the number right? The one in the last `\boxed{}`, after `####` or "answer is", or else the last of all."""
+"""Is the number right? The one in the last LaTeX box, after `####` or "answer is", or else the last of all."""
 
 from __future__ import annotations
 
