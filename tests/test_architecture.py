@@ -29,8 +29,8 @@ ROWS = (
     ("encoding", "fingerprints", "language_model", "model"),
     ("reports", "synthetic", "tasks"),
     ("frozen_parts", "heads", "layerwise"),
-    ("data", "methods", "networks", "training"),
-    ("added", "base_model", "chains", "losses", "metrics", "packing", "registry"),
+    ("data", "methods", "networks", "training", "verifiers"),
+    ("added", "base_model", "chains", "execution", "losses", "metrics", "packing", "registry"),
     ("errors", "notices", "untrusted"),
 )
 """A room may import from the rows below its own, never from its own row or above."""

@@ -25,6 +25,7 @@ _EXPORTS = {
     "register_head": "reasoner.registry",
     "register_method": "reasoner.registry",
     "register_task": "reasoner.registry",
+    "register_verifier": "reasoner.registry",
     "Result": "reasoner.result",
     "CheckReport": "reasoner.checks.report",
     "Finding": "reasoner.checks.findings",
@@ -71,12 +72,12 @@ _EXPORTS = {
     "NotEnoughMemoryError": "reasoner.errors",
     "RankError": "reasoner.errors",
 }
-_MODULES = ("heads", "losses", "metrics", "synthetic", "tasks", "testing")
+_MODULES = ("heads", "losses", "metrics", "synthetic", "tasks", "testing", "verifiers")
 
 __all__ = [*_EXPORTS, *_MODULES]  # noqa: PLE0604
 
 if TYPE_CHECKING:
-    from reasoner import heads, losses, metrics, synthetic, tasks, testing
+    from reasoner import heads, losses, metrics, synthetic, tasks, testing, verifiers
     from reasoner.api import check, fine_tune, load, load_together, read_rows
     from reasoner.checks.findings import Finding
     from reasoner.checks.report import CheckReport
@@ -112,7 +113,7 @@ if TYPE_CHECKING:
     from reasoner.methods.prompt import Prompt
     from reasoner.methods.top_k import TopK
     from reasoner.pretraining import Pretraining, pretrain
-    from reasoner.registry import register_head, register_method, register_task
+    from reasoner.registry import register_head, register_method, register_task, register_verifier
     from reasoner.reports.leaderboard import Leaderboard
     from reasoner.reports.shortcuts import ShortcutReport
     from reasoner.reports.trials import SearchResult

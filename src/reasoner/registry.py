@@ -40,6 +40,13 @@ TABLES: dict[str, dict[str, str | type]] = {
         "prefix": "reasoner.methods.prefix:Prefix",
         "prompt": "reasoner.methods.prompt:Prompt",
     },
+    "verifier": {
+        "number": "reasoner.verifiers.number:Number",
+        "choice": "reasoner.verifiers.choice:Choice",
+        "exact": "reasoner.verifiers.exact:Exact",
+        "json": "reasoner.verifiers.json:Json",
+        "code": "reasoner.verifiers.code:Code",
+    },
 }
 """Other libraries add lines by `register_*`, or by an entry point in the group `reasoner.<kind>s`."""
 
@@ -57,6 +64,11 @@ def register_head(name: str, head: str | type) -> None:
 def register_method(name: str, method: str | type) -> None:
     """Make `method="name"` mean a class of yours, or the string `"module:Class"`."""
     _register("method", name, method)
+
+
+def register_verifier(name: str, verifier: str | type) -> None:
+    """Make `verifier="name"` mean a class of yours, or the string `"module:Class"`."""
+    _register("verifier", name, verifier)
 
 
 def resolve(kind: str, name: str) -> type[Any]:

@@ -105,6 +105,16 @@ def test_generation_on_files(run, tmp_path: Path):
     assert set(reasoner.load(tmp_path / "out").metrics) == {"before", "train", "validation", "test"}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="programs are run on Linux alone")
+def test_verify_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(sys, "argv", ["verify_code.py", "--allow-execution"])
+    runpy.run_path(str(EXAMPLES / "verify_code.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    outcomes = re.findall(r"\. (correct|wrong|unparsable)\.", printed)
+    assert outcomes == ["correct", "wrong", "wrong", "correct", "unparsable", "wrong"]
+    assert "'pass@3': 1.0" in printed.splitlines()[-1]
+
+
 def _paragraph(row: dict) -> dict:
     answers = zip(row["answers"]["text"], row["answers"]["answer_start"], strict=True)
     question = {

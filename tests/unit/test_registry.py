@@ -11,8 +11,9 @@ from reasoner.heads.base import TaskHead
 from reasoner.methods.base import Method
 from reasoner.registry import TABLES, name_of, register_head, register_method, register_task, resolve
 from reasoner.tasks.base import Task
+from reasoner.verifiers.base import Verifier
 
-BASES = {"task": Task, "head": TaskHead, "method": Method}
+BASES = {"task": Task, "head": TaskHead, "method": Method, "verifier": Verifier}
 NAMES = [(kind, name) for kind, table in TABLES.items() for name in table]
 
 

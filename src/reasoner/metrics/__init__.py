@@ -18,6 +18,7 @@ from reasoner.metrics.partial import (
     seen_unseen,
     tag_scores,
 )
+from reasoner.metrics.sampling import MajorityScore, Vote, maj_at_k, majority, pass_at_k, sampling_scores
 
 if TYPE_CHECKING:
     from reasoner.metrics.calibration import (
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "MajorityScore",
     "Span",
+    "Vote",
     "answer_scores",
     "best_no_answer_threshold",
     "bootstrap_interval",
@@ -52,15 +55,19 @@ __all__ = [
     "entity_surfaces",
     "fit_temperature",
     "greater_is_better",
+    "maj_at_k",
+    "majority",
     "match_entities",
     "mcnemar",
     "mean_and_deviation",
     "multilabel_scores",
     "overlap_scores",
     "paired_bootstrap",
+    "pass_at_k",
     "register_direction",
     "regression_scores",
     "risk_coverage",
+    "sampling_scores",
     "scores_by_rule",
     "seen_unseen",
     "span_scores",
