@@ -49,6 +49,7 @@ _EXPORTS = {
     "Classification": "reasoner.tasks.classification",
     "QuestionAnswering": "reasoner.tasks.qa",
     "MultipleChoice": "reasoner.tasks.multiple_choice",
+    "LinkPrediction": "reasoner.tasks.link_prediction",
     "Method": "reasoner.methods.base",
     "Full": "reasoner.methods.full",
     "HeadOnly": "reasoner.methods.head",
@@ -119,6 +120,7 @@ if TYPE_CHECKING:
     from reasoner.review import Review
     from reasoner.tasks.base import PartialInput, Task
     from reasoner.tasks.classification import Classification
+    from reasoner.tasks.link_prediction import LinkPrediction
     from reasoner.tasks.multiple_choice import MultipleChoice
     from reasoner.tasks.ner import NER
     from reasoner.tasks.nested_ner import NestedNER

@@ -16,6 +16,7 @@ TABLES: dict[str, dict[str, str | type]] = {
         "classification": "reasoner.tasks.classification:Classification",
         "qa": "reasoner.tasks.qa:QuestionAnswering",
         "multiple_choice": "reasoner.tasks.multiple_choice:MultipleChoice",
+        "link_prediction": "reasoner.tasks.link_prediction:LinkPrediction",
     },
     "head": {
         "token_classification": "reasoner.heads.token_classification:TokenClassificationHead",
@@ -24,6 +25,7 @@ TABLES: dict[str, dict[str, str | type]] = {
         "sequence_classification": "reasoner.heads.sequence_classification:SequenceClassificationHead",
         "question_answering": "reasoner.heads.question_answering:QuestionAnsweringHead",
         "multiple_choice": "reasoner.heads.multiple_choice:MultipleChoiceHead",
+        "bi_encoder": "reasoner.heads.bi_encoder:BiEncoderHead",
     },
     "method": {
         "full": "reasoner.methods.full:Full",

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         mean_and_deviation,
         paired_bootstrap,
     )
+    from reasoner.metrics.ranking import filtered_rank, ranking_scores
 
 __all__ = [
     "Span",
@@ -50,6 +51,7 @@ __all__ = [
     "entity_errors",
     "entity_scores",
     "entity_surfaces",
+    "filtered_rank",
     "fit_temperature",
     "greater_is_better",
     "match_entities",
@@ -58,6 +60,7 @@ __all__ = [
     "multilabel_scores",
     "overlap_scores",
     "paired_bootstrap",
+    "ranking_scores",
     "register_direction",
     "regression_scores",
     "risk_coverage",
@@ -77,5 +80,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import reasoner.metrics.calibration as calibration
     import reasoner.metrics.intervals as intervals
+    import reasoner.metrics.ranking as ranking
 
-    return getattr(intervals if hasattr(intervals, name) else calibration, name)
+    return getattr(next(module for module in (intervals, calibration, ranking) if hasattr(module, name)), name)
