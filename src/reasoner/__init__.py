@@ -50,6 +50,7 @@ _EXPORTS = {
     "QuestionAnswering": "reasoner.tasks.qa",
     "MultipleChoice": "reasoner.tasks.multiple_choice",
     "LinkPrediction": "reasoner.tasks.link_prediction",
+    "Relation": "reasoner.tasks.relation",
     "Method": "reasoner.methods.base",
     "Full": "reasoner.methods.full",
     "HeadOnly": "reasoner.methods.head",
@@ -126,6 +127,7 @@ if TYPE_CHECKING:
     from reasoner.tasks.nested_ner import NestedNER
     from reasoner.tasks.nli import NLI
     from reasoner.tasks.qa import QuestionAnswering
+    from reasoner.tasks.relation import Relation
     from reasoner.training.callbacks import Callback
     from reasoner.training.config import TrainingConfig
     from reasoner.training.trainer import Trainer

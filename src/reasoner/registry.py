@@ -16,6 +16,7 @@ TABLES: dict[str, dict[str, str | type]] = {
         "classification": "reasoner.tasks.classification:Classification",
         "qa": "reasoner.tasks.qa:QuestionAnswering",
         "multiple_choice": "reasoner.tasks.multiple_choice:MultipleChoice",
+        "relation": "reasoner.tasks.relation:Relation",
         "link_prediction": "reasoner.tasks.link_prediction:LinkPrediction",
     },
     "head": {

@@ -38,6 +38,7 @@ class BiEncoderHead(TaskHead):
         similarity_temperature: what products are divided by at first; its logarithm is learned.
     """
 
+    known_answers: Tensor
     elsewhere = "The folder's network gives hidden states; a text's vector is their mean over its tokens, of length 1."
 
     def __init__(

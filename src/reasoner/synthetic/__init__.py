@@ -9,7 +9,17 @@ from __future__ import annotations
 from reasoner.synthetic.choices import multiple_choice_pack
 from reasoner.synthetic.entities import ner_pack
 from reasoner.synthetic.inference import nli_pack
+from reasoner.synthetic.links import link_prediction_pack
 from reasoner.synthetic.nested import nested_ner_pack
 from reasoner.synthetic.reading import qa_pack
+from reasoner.synthetic.relations import relation_pack
 
-__all__ = ["multiple_choice_pack", "ner_pack", "nested_ner_pack", "nli_pack", "qa_pack"]
+__all__ = [
+    "link_prediction_pack",
+    "multiple_choice_pack",
+    "ner_pack",
+    "nested_ner_pack",
+    "nli_pack",
+    "qa_pack",
+    "relation_pack",
+]

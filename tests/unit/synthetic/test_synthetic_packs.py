@@ -10,10 +10,10 @@ from random import Random
 import pytest
 
 from reasoner.errors import ConfigError
-from reasoner.synthetic import multiple_choice_pack, ner_pack, nested_ner_pack, nli_pack, qa_pack, words
+from reasoner.synthetic import multiple_choice_pack, ner_pack, nested_ner_pack, nli_pack, qa_pack, relation_pack, words
 from reasoner.synthetic.packs import build_pack
 
-PACKS = [ner_pack, nested_ner_pack, nli_pack, qa_pack, multiple_choice_pack]
+PACKS = [ner_pack, nested_ner_pack, nli_pack, qa_pack, multiple_choice_pack, relation_pack]
 SIZES = {"train": 300, "validation": 60, "test": 61}
 
 
