@@ -22,6 +22,9 @@ _EXPORTS = {
     "read_settings": "reasoner.experiments.settings",
     "pretrain": "reasoner.pretraining",
     "Pretraining": "reasoner.pretraining",
+    "KnowledgeGraph": "reasoner.graphs.store",
+    "Triple": "reasoner.graphs.triples",
+    "extract_triples": "reasoner.graphs.triples",
     "register_head": "reasoner.registry",
     "register_method": "reasoner.registry",
     "register_task": "reasoner.registry",
@@ -97,6 +100,8 @@ if TYPE_CHECKING:
     from reasoner.experiments.hyperparameters import search
     from reasoner.experiments.settings import read_settings
     from reasoner.experiments.variants import compare
+    from reasoner.graphs.store import KnowledgeGraph
+    from reasoner.graphs.triples import Triple, extract_triples
     from reasoner.heads.base import TaskHead
     from reasoner.losses import LossSum
     from reasoner.meter import shortcuts
