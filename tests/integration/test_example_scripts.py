@@ -86,6 +86,14 @@ def _write_nli(folder: Path) -> None:
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+def test_knowledge_graph_goes_from_text_to_an_answer(run, tmp_path: Path):
+    pytest.importorskip("rdflib", reason="the extra 'graph' is not installed")
+    printed = run("knowledge_graph.py", "--rows", "40", "--epochs", "1")
+    assert re.search(r"48 sentences state 48 triples; \d+ were found, \d+ of them right", printed)
+    assert "Who works for a firm in" in printed
+    assert len(reasoner.KnowledgeGraph.load(tmp_path / "out" / "graph.ttl")) > 0
+
+
 def test_more_score_tries_each_option(run, tmp_path: Path):
     printed = run("more_score.py", "--rows", "24", "--pretrain")
     assert "perplexity on" in printed and "Best on validation: " in printed

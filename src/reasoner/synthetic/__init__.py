@@ -12,7 +12,7 @@ from reasoner.synthetic.inference import nli_pack
 from reasoner.synthetic.links import link_prediction_pack
 from reasoner.synthetic.nested import nested_ner_pack
 from reasoner.synthetic.reading import qa_pack
-from reasoner.synthetic.relations import relation_pack
+from reasoner.synthetic.relations import relation_pack, told_world
 
 __all__ = [
     "link_prediction_pack",
@@ -22,4 +22,5 @@ __all__ = [
     "nli_pack",
     "qa_pack",
     "relation_pack",
+    "told_world",
 ]

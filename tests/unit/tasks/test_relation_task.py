@@ -6,8 +6,8 @@ import pytest
 
 import reasoner
 from reasoner.data.examples import RowError
-from reasoner.errors import DataError
-from reasoner.synthetic import relation_pack
+from reasoner.errors import ConfigError, DataError
+from reasoner.synthetic import relation_pack, told_world
 from reasoner.tasks.relation import Relation, RelationExample
 from reasoner.testing import check_head, check_task
 
@@ -75,7 +75,7 @@ def test_direction_is_learned_from_the_marks(tiny_bert):
         [{"text": TEXT[:32], "head": MARIA, "tail": NORVEX}, {"text": TEXT[:32], "head": NORVEX, "tail": MARIA}]
     )
     assert there["scores"]["works for"] > back["scores"]["works for"]
-    assert set(there["scores"]) == {"works for", "born in", "based in", "no relation"}
+    assert set(there["scores"]) == {"works for", "works in", "born in", "based in", "no relation"}
 
 
 def test_the_pack_says_what_its_forms_say():
@@ -83,5 +83,24 @@ def test_the_pack_says_what_its_forms_say():
         for row in rows:
             types = {(e["start"], e["end"]): e["label"] for e in row["entities"]}
             pair = types[tuple(row["head"])], types[tuple(row["tail"])]
-            wanted = {"works for": ("PER", "ORG"), "based in": ("ORG", "LOC"), "born in": ("PER", "LOC")}
+            wanted = {
+                "works for": ("PER", "ORG"),
+                "based in": ("ORG", "LOC"),
+                "born in": ("PER", "LOC"),
+                "works in": ("PER", "LOC"),
+            }
             assert row["label"] == "no relation" or pair == wanted[row["label"]], (split, row)
+
+
+def test_the_world_is_told_but_for_what_follows():
+    world = told_world(people=9, companies=3, untold=2)
+    facts = [(row["head"], row["relation"], row["tail"]) for row in world["told"]]
+    assert len(facts) == 3 + 9 + 7 and len(world["untold"]) == 2
+    for row in world["told"]:
+        assert row["head"] in row["text"] and row["tail"] in row["text"]
+    place = {head: tail for head, relation, tail in facts if relation == "based in"}
+    firm = {head: tail for head, relation, tail in facts if relation == "works for"}
+    for head, relation, tail in [*facts, *((row["head"], row["relation"], row["tail"]) for row in world["untold"])]:
+        assert relation != "works in" or place[firm[head]] == tail
+    with pytest.raises(ConfigError, match="at most"):
+        told_world(people=2, untold=3)
