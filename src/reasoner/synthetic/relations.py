@@ -89,7 +89,7 @@ def told_world(*, people: int = 24, companies: int = 4, untold: int = 4, seed: i
         for first, last in zip(random.sample(firsts, people), random.sample(lasts, people), strict=True)
     ]
     facts = [(firm, "based in", place) for firm, place in zip(firms, places, strict=True)]
-    secret = []
+    secret: list[tuple[str, str, str]] = []
     for number, person in enumerate(names):
         firm = number % companies
         facts.append((person, "works for", firms[firm]))

@@ -50,6 +50,8 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     """Which of the `head_arguments` are passed only to heads that take them: what nobody set, a head may do without."""
     keep_together: ClassVar[bool] = False
     """Whether the features of an example must share a batch."""
+    needs_all_rows: ClassVar[str] = ""
+    """Why its training rows cannot be a stream; empty: they can."""
     answer_keys: ClassVar[tuple[str, ...]] = ()
     """Where a prediction is a dict: what in it is None when the model is not sure enough to answer."""
 

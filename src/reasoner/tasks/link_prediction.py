@@ -67,6 +67,7 @@ class LinkPrediction(Task[LinkPredictionExample, dict[str, Any]]):
     Example = LinkPredictionExample
     default_head = "bi_encoder"
     keep_together = True
+    needs_all_rows = "its candidates are the entities of all rows"
     primary_metric = "mrr"
 
     entities: Sequence[str] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -121,6 +122,14 @@ def test_what_cannot_be_used_is_refused(prepare):
         reasoner.fine_tune(None, {"train": [{"head": "a", "relation": "r"}] * 4}, task="link_prediction")
 
 
+def test_a_stream_is_refused(tiny_bert):
+    with pytest.raises(ConfigError, match="LinkPrediction cannot be trained on a stream: its candidates"):
+        stream = datasets.Dataset.from_list(TRIPLES).to_iterable_dataset()
+        reasoner.fine_tune(
+            tiny_bert, {"train": stream, "validation": TRIPLES[:4]}, task="link_prediction", max_steps=1, use_cpu=True
+        )
+
+
 def test_further_candidates_may_be_named(prepare):
     predictor, _ = prepare(LinkPrediction(entities=("the cat",)), rows=TRIPLES)
     assert len(predictor.task.entities) == 42
@@ -145,7 +154,6 @@ def test_the_pack_is_learned_and_saved(tiny_bert, tmp_path):
     )  # fmt: skip
     task, rows = result.predictor.task, {name: examples(pack[name]) for name in ("train", "test")}
     guess = task.score(task.baselines(rows["train"], rows["test"])["frequency"], rows["test"])
-    print(result.metrics["before"]["test"]["mrr"], guess["mrr"], result.metrics["test"])
-    assert result.metrics["test"]["mrr"] > 2 * guess["mrr"]
+    assert guess["mrr"] < 0.1 and result.metrics["test"]["mrr"] > 0.3
     asked = {key: pack["test"][0][key] for key in ("head", "relation")}
     assert reasoner.load(tmp_path / "out").predict(asked) == result.predict(asked)

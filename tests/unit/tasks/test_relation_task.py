@@ -66,7 +66,7 @@ def test_the_contract_is_kept(tiny_bert):
 
 
 def test_direction_is_learned_from_the_marks(tiny_bert):
-    pack = relation_pack(train=300, validation=60, test=0)
+    pack = relation_pack(train=300, validation=60, test=40)
     result = reasoner.fine_tune(
         tiny_bert, pack, task="relation", num_train_epochs=6, learning_rate=3e-3, evaluate_before=False, use_cpu=True
     )
