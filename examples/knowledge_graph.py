@@ -30,6 +30,29 @@ def read(texts: list[str], *, model: str | None, folder: Path, rows: int, seed: 
     return reasoner.extract_triples(texts, ner=found["ner"], relation=found["relation"], types=types)
 
 
+def ask(graph: reasoner.KnowledgeGraph, place: str) -> None:
+    """Print who works for a firm in a place, and the sentences from which that follows."""
+    print(f"Who works for a firm in {place}?")
+    for row in graph.query(QUESTION.replace("PLACE", place)):
+        print(f"  {row['person']}, for {row['firm']}")
+        for steps in ((row["person"], "works for", row["firm"]), (row["firm"], "based in", place)):
+            print(*(f"    {triple.evidence} ({triple.score:.2f})" for triple in graph.evidence(*steps)), sep="\n")
+
+
+def complete(graph: reasoner.KnowledgeGraph, untold: list[dict], *, model: str | None, epochs: int, seed: int) -> None:
+    """Learn from the graph, add where people work whose sentence is missing, and print it beside the truth."""
+    known = graph.triples()
+    links = reasoner.fine_tune(
+        model, {"train": known, "validation": known}, task="link_prediction", learning_rate=3e-4,
+        num_train_epochs=epochs, eval_steps=10_000, seed=seed, evaluate_before=False,
+    )  # fmt: skip
+    truth = {row["head"]: row["tail"] for row in untold}
+    questions = [{"head": person, "relation": "works in"} for person in truth]
+    for triple in graph.complete(links, questions, min_score=0.0):
+        right = "right" if triple.tail == truth[triple.head] else f"wrong, it is {truth[triple.head]}"
+        print(f"  {triple.head} works in {triple.tail} ({triple.score:.2f}, no text says so): {right}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="Hub id or folder")
@@ -48,25 +71,12 @@ def main() -> None:
     print(
         f"{len(texts)} sentences state {len(true)} triples; {len(found)} were found, {len(found & true)} of them right"
     )
-
     graph = reasoner.KnowledgeGraph(triples)
-    place = next(row["tail"] for row in world["told"] if row["relation"] == "based in")
-    print(f"Who works for a firm in {place}?")
-    for row in graph.query(QUESTION.replace("PLACE", place)):
-        print(f"  {row['person']}, for {row['firm']}")
-        for steps in ((row["person"], "works for", row["firm"]), (row["firm"], "based in", place)):
-            print(*(f"    {triple.evidence} ({triple.score:.2f})" for triple in graph.evidence(*steps)), sep="\n")
-
-    questions = [{"head": row["head"], "relation": "works in"} for row in world["untold"]]
-    known = graph.triples()
-    links = reasoner.fine_tune(
-        arguments.model, {"train": known, "validation": known}, task="link_prediction", learning_rate=3e-4,
-        num_train_epochs=arguments.epochs, eval_steps=10_000, seed=arguments.seed, evaluate_before=False,
-    )  # fmt: skip
-    truth = {row["head"]: row["tail"] for row in world["untold"]}
-    for triple in graph.complete(links, questions, min_score=0.0):
-        right = "right" if triple.tail == truth[triple.head] else f"wrong, it is {truth[triple.head]}"
-        print(f"  {triple.head} works in {triple.tail} ({triple.score:.2f}, no text says so): {right}")
+    graph.save(arguments.output / "graph.ttl")
+    if len(graph) < 4:
+        raise SystemExit("These are too few to go on with. Train on more --rows.")
+    ask(graph, next(row["tail"] for row in world["told"] if row["relation"] == "based in"))
+    complete(graph, world["untold"], model=arguments.model, epochs=arguments.epochs, seed=arguments.seed)
     graph.save(arguments.output / "graph.ttl")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import pytest
 
 import reasoner
@@ -65,17 +67,20 @@ def test_the_contract_is_kept(tiny_bert):
     check_head(None, task="relation", rows=rows, model=tiny_bert)
 
 
-def test_direction_is_learned_from_the_marks(tiny_bert):
-    pack = relation_pack(train=300, validation=60, test=40)
+def test_direction_is_learned_from_the_marks_alone(tiny_bert):
+    rows = []
+    for first, second in permutations(["Peter", "Laura", "Tom", "Amina", "Emily", "Maria", "Peru", "Oslo"], 2):
+        text = f"{first} wrote to {second}."
+        spans = [0, len(first)], [len(text) - 1 - len(second), len(text) - 1]
+        rows += [{"text": text, "head": head, "tail": tail, "label": label}
+                 for (head, tail), label in ((spans, "wrote to"), (spans[::-1], "heard from"))]  # fmt: skip
+    data = {"train": rows[:80], "validation": rows[80:96], "test": rows[96:]}
     result = reasoner.fine_tune(
-        tiny_bert, pack, task="relation", num_train_epochs=6, learning_rate=3e-3, evaluate_before=False, use_cpu=True
+        tiny_bert, data, task="relation", num_train_epochs=12, learning_rate=3e-3, evaluate_before=False, use_cpu=True
     )
-    assert result.metrics["train"]["loss"] < 1
-    there, back = result.predict(
-        [{"text": TEXT[:32], "head": MARIA, "tail": NORVEX}, {"text": TEXT[:32], "head": NORVEX, "tail": MARIA}]
-    )
-    assert there["scores"]["works for"] > back["scores"]["works for"]
-    assert set(there["scores"]) == {"works for", "works in", "born in", "based in", "no relation"}
+    assert result.metrics["test"]["accuracy"] == 1  # the text alone would give a half: it stands there twice
+    there, back = result.predict([{key: row[key] for key in ("text", "head", "tail")} for row in rows[-2:]])
+    assert (there["label"], back["label"]) == ("wrote to", "heard from")
 
 
 def test_the_pack_says_what_its_forms_say():
