@@ -98,7 +98,7 @@ def test_knowledge_graph_reads_asks_and_completes(run, tmp_path: Path, capsys: p
         reasoner.Triple(head=row["head"], relation=row["relation"], tail=row["tail"], evidence=row["text"])
         for row in world["told"]
     )
-    (firm, place) = next((row["head"], row["tail"]) for row in world["told"] if row["relation"] == "based in")
+    firm, place = next((row["head"], row["tail"]) for row in world["told"] if row["relation"] == "based in")
     script["ask"](graph, place)
     printed = capsys.readouterr().out
     staff = [row for row in world["told"] if row["relation"] == "works for" and row["tail"] == firm]
@@ -107,7 +107,7 @@ def test_knowledge_graph_reads_asks_and_completes(run, tmp_path: Path, capsys: p
     assert capsys.readouterr().out.count("no text says so") == 4 and len(graph) == 52
 
 
-def test_more_score_triesdef test_more_score_tries_each_option(run, tmp_path: Path):
+def test_more_score_tries_each_option(run, tmp_path: Path):
     printed = run("more_score.py", "--rows", "24", "--pretrain")
     assert "perplexity on" in printed and "Best on validation: " in printed
     for name in ("plain", "slower lower layers", "averages", "two passes that agree", "attacked embeddings"):
