@@ -22,6 +22,9 @@ _EXPORTS = {
     "read_settings": "reasoner.experiments.settings",
     "pretrain": "reasoner.pretraining",
     "Pretraining": "reasoner.pretraining",
+    "KnowledgeGraph": "reasoner.graphs.store",
+    "Triple": "reasoner.graphs.triples",
+    "extract_triples": "reasoner.graphs.triples",
     "register_head": "reasoner.registry",
     "register_method": "reasoner.registry",
     "register_task": "reasoner.registry",
@@ -51,6 +54,8 @@ _EXPORTS = {
     "QuestionAnswering": "reasoner.tasks.qa",
     "MultipleChoice": "reasoner.tasks.multiple_choice",
     "Generation": "reasoner.tasks.generation",
+    "LinkPrediction": "reasoner.tasks.link_prediction",
+    "Relation": "reasoner.tasks.relation",
     "Method": "reasoner.methods.base",
     "Full": "reasoner.methods.full",
     "HeadOnly": "reasoner.methods.head",
@@ -97,6 +102,8 @@ if TYPE_CHECKING:
     from reasoner.experiments.hyperparameters import search
     from reasoner.experiments.settings import read_settings
     from reasoner.experiments.variants import compare
+    from reasoner.graphs.store import KnowledgeGraph
+    from reasoner.graphs.triples import Triple, extract_triples
     from reasoner.heads.base import TaskHead
     from reasoner.losses import LossSum
     from reasoner.meter import shortcuts
@@ -122,11 +129,13 @@ if TYPE_CHECKING:
     from reasoner.tasks.base import PartialInput, Task
     from reasoner.tasks.classification import Classification
     from reasoner.tasks.generation import Generation
+    from reasoner.tasks.link_prediction import LinkPrediction
     from reasoner.tasks.multiple_choice import MultipleChoice
     from reasoner.tasks.ner import NER
     from reasoner.tasks.nested_ner import NestedNER
     from reasoner.tasks.nli import NLI
     from reasoner.tasks.qa import QuestionAnswering
+    from reasoner.tasks.relation import Relation
     from reasoner.training.callbacks import Callback
     from reasoner.training.config import TrainingConfig
     from reasoner.training.trainer import Trainer

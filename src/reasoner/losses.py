@@ -159,6 +159,26 @@ def grouped_cross_entropy(scores: Tensor, labels: Tensor, group: Tensor) -> Loss
     return LossSum(total, (last + 1).to(total.dtype))
 
 
+def in_batch_cross_entropy(logits: Tensor, answers: Tensor, right: Tensor) -> LossSum:
+    """Cross-entropy of each query over the answers of all queries of the batch (InfoNCE); the count is queries.
+
+    An answer that stands in the batch several times competes once, and one that is right for a query does not compete
+    with the query's own. So the loss depends on which rows a batch holds, and is exact for that batch alone.
+    (van den Oord et al., 2018, https://arxiv.org/abs/1807.03748)
+
+    Args:
+        logits: (queries, queries), of each query and each query's answer; its own stand on the diagonal.
+        answers: (queries,), the number of each answer.
+        right: (queries, queries), True where an answer is right for a query.
+    """
+    logits = at_least_float32(logits)
+    own = torch.eye(len(answers), dtype=torch.bool, device=logits.device)
+    again = (answers[:, None] == answers).tril(-1).any(1)  # (queries,), whether the answer stood before
+    scores = logits.masked_fill((right | again) & ~own, float("-inf"))
+    total = (scores.logsumexp(-1) - logits.diagonal()).sum()
+    return LossSum(total, torch.full_like(total, len(answers), requires_grad=False))
+
+
 def divergence(logits: Tensor, other: Tensor) -> Tensor:
     """Half the sum of both Kullback-Leibler divergences between two softmaxes over the last dimension.
 

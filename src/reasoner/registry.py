@@ -17,6 +17,8 @@ TABLES: dict[str, dict[str, str | type]] = {
         "qa": "reasoner.tasks.qa:QuestionAnswering",
         "multiple_choice": "reasoner.tasks.multiple_choice:MultipleChoice",
         "generation": "reasoner.tasks.generation:Generation",
+        "relation": "reasoner.tasks.relation:Relation",
+        "link_prediction": "reasoner.tasks.link_prediction:LinkPrediction",
     },
     "head": {
         "token_classification": "reasoner.heads.token_classification:TokenClassificationHead",
@@ -26,6 +28,7 @@ TABLES: dict[str, dict[str, str | type]] = {
         "question_answering": "reasoner.heads.question_answering:QuestionAnsweringHead",
         "multiple_choice": "reasoner.heads.multiple_choice:MultipleChoiceHead",
         "causal_lm": "reasoner.heads.causal_lm:CausalLMHead",
+        "bi_encoder": "reasoner.heads.bi_encoder:BiEncoderHead",
     },
     "method": {
         "full": "reasoner.methods.full:Full",

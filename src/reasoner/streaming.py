@@ -120,6 +120,10 @@ def task_from(
     if not isinstance(rows, StreamedRows):
         return task_class.from_examples(splits, **settings)
     check_parts(settings, method)
+    if why := task_class.needs_all_rows:
+        raise ConfigError(
+            f"{task_class.__name__} cannot be trained on a stream: {why}. Give the rows as a list or file."
+        )
     if "labels" not in {item.name for item in fields(task_class)} or settings.get("labels"):
         return task_class.from_examples(splits, **settings)
     names = task_class.labels_named(rows.stream.label_names)

@@ -86,6 +86,27 @@ def _write_nli(folder: Path) -> None:
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+def test_knowledge_graph_reads_asks_and_completes(run, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    pytest.importorskip("rdflib", reason="the extra 'graph' is not installed")
+    with pytest.raises(SystemExit, match="too few to go on with"):  # a tiny model finds nothing
+        run("knowledge_graph.py", "--rows", "40", "--epochs", "1")
+    assert "48 sentences state 48 triples" in capsys.readouterr().out
+    assert (tmp_path / "out" / "graph.ttl").exists()
+    script = runpy.run_path(str(EXAMPLES / "knowledge_graph.py"))
+    world = reasoner.synthetic.told_world()
+    graph = reasoner.KnowledgeGraph(
+        reasoner.Triple(head=row["head"], relation=row["relation"], tail=row["tail"], evidence=row["text"])
+        for row in world["told"]
+    )
+    firm, place = next((row["head"], row["tail"]) for row in world["told"] if row["relation"] == "based in")
+    script["ask"](graph, place)
+    printed = capsys.readouterr().out
+    staff = [row for row in world["told"] if row["relation"] == "works for" and row["tail"] == firm]
+    assert len(staff) == 6 and all(f"  {row['head']}, for {firm}\n    {row['text']}" in printed for row in staff)
+    script["complete"](graph, world["untold"], model=str(tmp_path / "tiny"), epochs=1, seed=0)
+    assert capsys.readouterr().out.count("no text says so") == 4 and len(graph) == 52
+
+
 def test_more_score_tries_each_option(run, tmp_path: Path):
     printed = run("more_score.py", "--rows", "24", "--pretrain")
     assert "perplexity on" in printed and "Best on validation: " in printed

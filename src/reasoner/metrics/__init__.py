@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         mean_and_deviation,
         paired_bootstrap,
     )
+    from reasoner.metrics.ranking import filtered_rank, ranking_scores
 
 __all__ = [
     "MajorityScore",
@@ -53,6 +54,7 @@ __all__ = [
     "entity_errors",
     "entity_scores",
     "entity_surfaces",
+    "filtered_rank",
     "fit_temperature",
     "greater_is_better",
     "maj_at_k",
@@ -64,6 +66,7 @@ __all__ = [
     "overlap_scores",
     "paired_bootstrap",
     "pass_at_k",
+    "ranking_scores",
     "register_direction",
     "regression_scores",
     "risk_coverage",
@@ -84,5 +87,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import reasoner.metrics.calibration as calibration
     import reasoner.metrics.intervals as intervals
+    import reasoner.metrics.ranking as ranking
 
-    return getattr(intervals if hasattr(intervals, name) else calibration, name)
+    return getattr(next(module for module in (intervals, calibration, ranking) if hasattr(module, name)), name)

@@ -9,8 +9,20 @@ from __future__ import annotations
 from reasoner.synthetic.choices import multiple_choice_pack
 from reasoner.synthetic.entities import ner_pack
 from reasoner.synthetic.inference import nli_pack
+from reasoner.synthetic.links import link_prediction_pack
 from reasoner.synthetic.nested import nested_ner_pack
 from reasoner.synthetic.reading import qa_pack
+from reasoner.synthetic.relations import relation_pack, told_world
 from reasoner.synthetic.wording import generation_pack
 
-__all__ = ["generation_pack", "multiple_choice_pack", "ner_pack", "nested_ner_pack", "nli_pack", "qa_pack"]
+__all__ = [
+    "generation_pack",
+    "link_prediction_pack",
+    "multiple_choice_pack",
+    "ner_pack",
+    "nested_ner_pack",
+    "nli_pack",
+    "qa_pack",
+    "relation_pack",
+    "told_world",
+]

@@ -52,6 +52,8 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     """Whether the features of an example must share a batch."""
     padding_side: ClassVar[str | None] = None
     """Where batches are padded: "right" or "left"; None: where the tokenizer says."""
+    needs_all_rows: ClassVar[str] = ""
+    """Why its training rows cannot be a stream; empty: they can."""
     answer_keys: ClassVar[tuple[str, ...]] = ()
     """Where a prediction is a dict: what in it is None when the model is not sure enough to answer."""
 
