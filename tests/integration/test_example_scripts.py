@@ -12,6 +12,7 @@ import pytest
 
 import reasoner
 from tiny import build_tiny
+from walls import runs_programs
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -126,7 +127,7 @@ def test_generation_on_files(run, tmp_path: Path):
     assert set(reasoner.load(tmp_path / "out").metrics) == {"before", "train", "validation", "test"}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="programs are run on Linux alone")
+@runs_programs
 def test_verify_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setattr(sys, "argv", ["verify_code.py", "--allow-execution"])
     runpy.run_path(str(EXAMPLES / "verify_code.py"), run_name="__main__")

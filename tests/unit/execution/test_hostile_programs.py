@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
 import time
 from pathlib import Path
 
@@ -11,8 +10,9 @@ import pytest
 
 from reasoner.errors import ConfigError
 from reasoner.execution import Execution, Limits, execute
+from walls import runs_programs
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="programs are run on Linux alone")
+pytestmark = runs_programs
 REFUSED = """
 def refused(call, *arguments):
     try:

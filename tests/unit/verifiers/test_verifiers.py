@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from fractions import Fraction
 from importlib.util import find_spec
 
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from reasoner.errors import ConfigError, DataError
 from reasoner.registry import resolve
 from reasoner.verifiers import Choice, Code, CodeTests, Exact, Json, Number, Outcome
+from walls import runs_programs
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_one_verifier_is_metric_filter_reward_and_judge():
         Number().verify(texts, golds, workers=0)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="programs are run on Linux alone")
+@runs_programs
 def test_code_by_rows_of_both_shapes():
     row = {
         "prompt": "from math import pi\ndef f(x):\n",
