@@ -15,9 +15,10 @@ from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_wi
 from reasoner.evaluation import Encoded
 from reasoner.losses import LossSum
 from reasoner.registry import TABLES, name_of
-from reasoner.synthetic import nested_ner_pack
+from reasoner.synthetic import generation_pack, nested_ner_pack
 from reasoner.synthetic.relations import relation_pack
 from reasoner.tasks.classification import Classification
+from reasoner.tasks.generation import Generation
 from reasoner.tasks.multiple_choice import MultipleChoice
 from reasoner.tasks.ner import NER
 from reasoner.tasks.nested_ner import NestedNER
@@ -40,11 +41,14 @@ TASKS = {
     "qa": QuestionAnswering(),
     "multiple_choice": MultipleChoice(),
     "relation": Relation(),
+    "generation": Generation(max_new_tokens=64),
 }
 ROWS = {
     "nested_ner": nested_ner_pack(train=32, validation=0, test=0)["train"],
     "relation": relation_pack(train=32, validation=0, test=0)["train"],
+    "generation": generation_pack(train=32, validation=0, test=0)["train"],
 }
+DECODERS = {"generation": {"architecture": "gpt2"}}
 
 
 def in_float64(batch):
@@ -87,7 +91,7 @@ def assert_equal(ours, theirs, tolerance):
 @pytest.mark.parametrize("name", TASKS)
 def test_accumulation_gives_the_gradient_of_one_large_batch(prepare, name):
     """Each way of accumulating to the gradient of PyTorch's own pass over all rows: transformers#37766."""
-    predictor, data = prepare(TASKS[name], rows=ROWS.get(name), dropout=0.0, sharp=True)
+    predictor, data = prepare(TASKS[name], rows=ROWS.get(name), dropout=0.0, sharp=True, **DECODERS.get(name, {}))
     model = predictor.model.double()
     assert len({len(feature) for group in data.features for feature in group}) > 5  # or padding would not be tested
     (whole,) = batches_of(predictor, data, [32])
