@@ -16,7 +16,7 @@ import torch
 from rank_runs import SETTINGS, Ranks, outcome
 
 import reasoner
-from reasoner.synthetic import multiple_choice_pack, ner_pack, nli_pack, qa_pack
+from reasoner.synthetic import generation_pack, multiple_choice_pack, ner_pack, nli_pack, qa_pack
 from reasoner.training.callbacks import Callback
 
 WORDS = ("red", "green", "blue", "small", "large", "old", "new", "wooden", "bright")
@@ -35,7 +35,13 @@ def pack(task: str) -> dict[str, list[dict[str, Any]]]:
     if task == "classification":
         rows = classification_rows(161)
         return {"train": rows[:101], "validation": rows[101:134], "test": rows[134:]}
-    make = {"ner": ner_pack, "nli": nli_pack, "qa": qa_pack, "multiple_choice": multiple_choice_pack}[task]
+    make = {
+        "ner": ner_pack,
+        "nli": nli_pack,
+        "qa": qa_pack,
+        "multiple_choice": multiple_choice_pack,
+        "generation": generation_pack,
+    }[task]
     return {split: list(rows) for split, rows in make(train=101, validation=33, test=27).items()}
 
 
@@ -68,19 +74,23 @@ def close(one: Any, other: Any, tolerance: float = 1e-5) -> bool:
         ("multiple_choice", 3, 3, {"fsdp": True, "max_length": 64, "method": "head"}),
         ("nli", 3, 4, {"weight_decay": 0.1, "optim": "sgd"}),
         ("qa", 2, 5, {"max_length": 48}),
+        ("generation", 2, 5, {"fsdp": True, "num_train_epochs": 1, "learning_rate": 1e-3}),
         ("multiple_choice", 2, 5, {"max_length": 64}),
         ("ner", 2, 5, {"streamed": True, "max_steps": 25, "gradient_accumulation_steps": 2, "optim": "sgd"}),
         ("multiple_choice", 3, 3, {"streamed": True, "max_steps": 14, "max_length": 64}),
         ("classification", 2, 5, {"streamed": True, "max_steps": 25, "fsdp": True}),
     ],
 )
-def test_as_one_process(task, number, size, settings, lively_bert, tmp_path: Path):
+def test_as_one_process(task, number, size, settings, lively_models, tmp_path: Path):
+    model = lively_models("llama" if task == "generation" else "bert")
     settings = {"task": task, "data": pack(task), **settings}
+    if task == "generation":
+        settings["task"] = reasoner.Generation(max_new_tokens=12)
     if settings.pop("streamed", False):
         settings["data"]["train"] = streamed(settings["data"]["train"])
     if head := settings.pop("head", None):
         settings["task"] = reasoner.NER(head=head)
-    ranks = Ranks(number, tmp_path / "ranks", lively_bert, per_device_train_batch_size=size, **settings)
+    ranks = Ranks(number, tmp_path / "ranks", model, per_device_train_batch_size=size, **settings)
     ends = ranks.ended()
     assert [end.get("message") for end in ends] == [None] * number
     data = settings.pop("data")
@@ -88,7 +98,7 @@ def test_as_one_process(task, number, size, settings, lively_bert, tmp_path: Pat
     settings.pop("fsdp", None)
     if settings.get("tokens_per_batch"):
         settings["tokens_per_batch"] *= number
-    whole = outcome(reasoner.fine_tune(lively_bert, data, **{**SETTINGS, **settings}))
+    whole = outcome(reasoner.fine_tune(model, data, **{**SETTINGS, **settings}))
     for end in ends:
         assert end["weights"] == ends[0]["weights"] and end["metrics"]["test"] == ends[0]["metrics"]["test"]
         assert close(end["history"], whole["history"])
