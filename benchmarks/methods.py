@@ -35,6 +35,8 @@ FOR_NER = {
     "crf": {"head": "crf"},
     "word shapes": {"case_features": True},
     "crf, word shapes": {"head": "crf", "case_features": True},
+    "legal tags alone": {"constrained": True},
+    "smoothed labels": {"label_smoothing": 0.1},
 }
 LENGTH = {"ner": 128, "nli": 128}
 
@@ -78,7 +80,7 @@ def variants(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Return what is compared, by name."""
     found: dict[str, dict[str, Any]] = {"full": {"method": "full"}}
     if arguments.options:
-        found |= OPTIONS
+        found |= OPTIONS | {"three times the epochs": {"num_train_epochs": 3 * arguments.epochs}}
         if arguments.task == "ner":
             found |= {name: {"task": reasoner.NER(**settings)} for name, settings in FOR_NER.items()}
     else:
