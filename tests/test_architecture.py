@@ -19,7 +19,7 @@ from reasoner.registry import TABLES
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "reasoner"
 
 ROWS = (
-    ("api", "experiments", "graphs", "meter", "testing"),
+    ("api", "edits", "experiments", "graphs", "meter", "testing"),
     ("pretraining", "tuning"),
     ("distillation", "origins", "preparation", "result", "resuming", "seeds"),
     ("calibration", "checks", "comparison", "frozen", "joint", "options", "review", "storage", "whole_model"),

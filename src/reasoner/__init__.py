@@ -17,6 +17,7 @@ _EXPORTS = {
     "load_together": "reasoner.api",
     "read_rows": "reasoner.api",
     "shortcuts": "reasoner.meter",
+    "robustness": "reasoner.edits.measure",
     "compare": "reasoner.experiments.variants",
     "search": "reasoner.experiments.hyperparameters",
     "read_settings": "reasoner.experiments.settings",
@@ -35,6 +36,8 @@ _EXPORTS = {
     "Comparison": "reasoner.comparison",
     "Review": "reasoner.review",
     "ShortcutReport": "reasoner.reports.shortcuts",
+    "RobustnessCard": "reasoner.reports.robustness",
+    "Edit": "reasoner.edits.catalog",
     "Leaderboard": "reasoner.reports.leaderboard",
     "SearchResult": "reasoner.reports.trials",
     "TrainingConfig": "reasoner.training.config",
@@ -89,6 +92,8 @@ if TYPE_CHECKING:
     from reasoner.comparison import Comparison
     from reasoner.data.examples import Example
     from reasoner.data.features import Batch, Feature
+    from reasoner.edits.catalog import Edit
+    from reasoner.edits.measure import robustness
     from reasoner.errors import (
         CheckpointError,
         ConfigError,
@@ -122,6 +127,7 @@ if TYPE_CHECKING:
     from reasoner.pretraining import Pretraining, pretrain
     from reasoner.registry import register_head, register_method, register_task, register_verifier
     from reasoner.reports.leaderboard import Leaderboard
+    from reasoner.reports.robustness import RobustnessCard
     from reasoner.reports.shortcuts import ShortcutReport
     from reasoner.reports.trials import SearchResult
     from reasoner.result import Result
