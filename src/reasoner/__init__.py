@@ -17,7 +17,7 @@ _EXPORTS = {
     "load_together": "reasoner.api",
     "read_rows": "reasoner.api",
     "shortcuts": "reasoner.meter",
-    "robustness": "reasoner.edits.measure",
+    "robustness": "reasoner.invariance",
     "compare": "reasoner.experiments.variants",
     "search": "reasoner.experiments.hyperparameters",
     "read_settings": "reasoner.experiments.settings",
@@ -93,7 +93,6 @@ if TYPE_CHECKING:
     from reasoner.data.examples import Example
     from reasoner.data.features import Batch, Feature
     from reasoner.edits.catalog import Edit
-    from reasoner.edits.measure import robustness
     from reasoner.errors import (
         CheckpointError,
         ConfigError,
@@ -110,6 +109,7 @@ if TYPE_CHECKING:
     from reasoner.graphs.store import KnowledgeGraph
     from reasoner.graphs.triples import Triple, extract_triples
     from reasoner.heads.base import TaskHead
+    from reasoner.invariance import robustness
     from reasoner.losses import LossSum
     from reasoner.meter import shortcuts
     from reasoner.methods.adapter import Adapter

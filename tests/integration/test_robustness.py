@@ -98,3 +98,45 @@ def test_what_cannot_be_measured_is_refused_or_said(trained: reasoner.Result, ca
         reasoner.robustness(trained, {"train": ROWS, "test": ROWS}, split="dev")
     with pytest.raises(reasoner.LabelError, match="who knows"):
         reasoner.robustness(trained, [{**ROWS[0], "label": "who knows"}])
+
+
+def test_augmentation_is_training_on_the_edited_rows_too(lively_bert: Path) -> None:
+    from reasoner.data.examples import examples_from_rows
+    from reasoner.data.sources import read_splits
+    from reasoner.edits.rows import augmented
+
+    pack = reasoner.synthetic.nli_pack(train=12, validation=8, test=8)
+    settings = {**QUICK, "evaluate_before": False, "seed": 5}
+    result = reasoner.fine_tune(
+        lively_bert,
+        pack,
+        task="nli",
+        augmentation=2,
+        augmentation_edits=["capitals", "names", "distractor"],
+        **settings,
+    )
+    config = reasoner.TrainingConfig(augmentation=2, augmentation_edits=["capitals", "names", "distractor"], seed=5)
+    task = result.predictor.task
+    rows = augmented(task, examples_from_rows(read_splits(pack), task.Example), config)["train"]
+    assert [row.premise for row in rows[:12]] == [row["premise"] for row in pack["train"]]
+    assert len(rows) == 36, "capitals change every row"
+    assert [row.label for row in rows[12:24]] == [row["label"] for row in pack["train"]]
+    by_hand = {**pack, "train": [{"premise": r.premise, "hypothesis": r.hypothesis, "label": r.label} for r in rows]}
+    other = reasoner.fine_tune(lively_bert, by_hand, task="nli", **settings)
+    assert [row["loss"] for row in result.history] == [row["loss"] for row in other.history]
+    assert result.run.rows["train"] == 12
+    assert "augmentation: 24 edited copies of the 12 training rows are learned as well." in result.run.notices
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"augmentation": 1, "augmentation_edits": ["capitls"]}, r"there is no 'capitls'\. Did you mean 'capitals'"),
+        ({"augmentation_edits": ["capitals"]}, "means nothing without augmentation"),
+        ({"augmentation": 1, "augmentation_edits": "capitals"}, "must be None or a list of names"),
+        ({"augmentation": -1}, "must be an integer of at least 0"),
+    ],
+)
+def test_wrong_augmentation_is_refused(settings, message, lively_bert: Path) -> None:
+    with pytest.raises(reasoner.ConfigError, match=message):
+        reasoner.fine_tune(lively_bert, CASES["classification"].splits, task="classification", **settings)

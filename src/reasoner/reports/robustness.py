@@ -97,7 +97,7 @@ class RobustnessCard:
         padded = ([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])] for first, *rest in cells)
         table = ["  ".join(row) for row in padded]
         shown = [_wrapped(self._example_lines(outcome)) for outcome in self.outcomes if outcome.examples]
-        blocks = [[heading, "=" * len(heading)], table, _wrapped([self._remark()]), *shown]
+        blocks = [[heading, "=" * len(heading)], table, textwrap.wrap(self._remark(), WIDTH), *shown]
         return "\n\n".join("\n".join(block) for block in blocks)
 
     def _repr_html_(self) -> str:

@@ -13,7 +13,7 @@ from reasoner.data.edited import Edited, Mention
 from reasoner.data.examples import examples_from_rows
 from reasoner.data.sources import read_splits
 from reasoner.edits.catalog import EDITS, Edit, Editable, chosen
-from reasoner.edits.measure import edited_rows
+from reasoner.edits.rows import edited_rows
 from reasoner.registry import resolve
 
 BY_NAME = {edit.name: edit for edit in EDITS}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 from reasoner.data.edited import Edited
-from reasoner.data.examples import Example, examples_from_rows
+from reasoner.data.examples import examples_from_rows
 from reasoner.data.sources import read_splits
-from reasoner.edits.catalog import Edit, Editable, chosen
+from reasoner.edits.catalog import Edit, chosen
+from reasoner.edits.rows import EditedRow, edited_rows
 from reasoner.errors import ConfigError, ReasonerError, raise_if_any
 from reasoner.evaluation import Evaluation
 from reasoner.metrics import paired_bootstrap, share_interval
@@ -22,16 +22,6 @@ from reasoner.tasks.base import Said, Task
 
 SHOWN = 3
 """Flipped rows that are shown of each edit."""
-
-
-class EditedRow(NamedTuple):
-    """A row after an edit."""
-
-    number: int
-    """Of the row, from 0."""
-    example: Any
-    texts: Mapping[str, Edited]
-    """Those that were changed."""
 
 
 def robustness(
@@ -89,34 +79,6 @@ def robustness(
         seed=seed,
         outcomes=tuple(outcomes),
     )
-
-
-def edited_rows(task: Task[Any, Any], examples: Sequence[Example], edit: Edit, *, seed: int) -> list[EditedRow]:
-    """Return the rows that an edit changes, as it leaves them. What is drawn depends on seed, edit and row alone.
-
-    Args:
-        task: of the rows.
-        examples: with gold.
-        edit: what is done.
-        seed: of what is drawn.
-    """
-    mentions = [task.mentions(example) for example in examples]
-    others: dict[str, dict[str, None]] = {}
-    for example, of in zip(examples, mentions, strict=True):
-        for name, found in of.items():
-            for start, end, type in found:
-                others.setdefault(type, {})[example.texts[name][start:end]] = None
-    pool = {type: tuple(surfaces) for type, surfaces in others.items()}
-    rows = []
-    for number, (example, of) in enumerate(zip(examples, mentions, strict=True)):
-        texts = example.open_texts
-        made = edit.make(Editable(texts, of, pool), Random(f"{seed} {edit.name} {number}"))
-        edited = {name: Edited.of(texts[name], pieces) for name, pieces in made.items()}
-        edited = {name: text for name, text in edited.items() if text.text != text.before}
-        changed = task.with_texts(example, edited) if edited else example
-        if changed != example:
-            rows.append(EditedRow(number, changed, edited))
-    return rows
 
 
 def _rows(
