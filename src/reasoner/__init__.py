@@ -18,6 +18,7 @@ _EXPORTS = {
     "read_rows": "reasoner.api",
     "shortcuts": "reasoner.meter",
     "robustness": "reasoner.invariance",
+    "bias": "reasoner.fairness",
     "compare": "reasoner.experiments.variants",
     "search": "reasoner.experiments.hyperparameters",
     "read_settings": "reasoner.experiments.settings",
@@ -38,6 +39,8 @@ _EXPORTS = {
     "ShortcutReport": "reasoner.reports.shortcuts",
     "RobustnessCard": "reasoner.reports.robustness",
     "Edit": "reasoner.edits.catalog",
+    "BiasReport": "reasoner.reports.bias",
+    "WordGroup": "reasoner.edits.groups",
     "Leaderboard": "reasoner.reports.leaderboard",
     "SearchResult": "reasoner.reports.trials",
     "TrainingConfig": "reasoner.training.config",
@@ -93,6 +96,7 @@ if TYPE_CHECKING:
     from reasoner.data.examples import Example
     from reasoner.data.features import Batch, Feature
     from reasoner.edits.catalog import Edit
+    from reasoner.edits.groups import WordGroup
     from reasoner.errors import (
         CheckpointError,
         ConfigError,
@@ -106,6 +110,7 @@ if TYPE_CHECKING:
     from reasoner.experiments.hyperparameters import search
     from reasoner.experiments.settings import read_settings
     from reasoner.experiments.variants import compare
+    from reasoner.fairness import bias
     from reasoner.graphs.store import KnowledgeGraph
     from reasoner.graphs.triples import Triple, extract_triples
     from reasoner.heads.base import TaskHead
@@ -126,6 +131,7 @@ if TYPE_CHECKING:
     from reasoner.methods.top_k import TopK
     from reasoner.pretraining import Pretraining, pretrain
     from reasoner.registry import register_head, register_method, register_task, register_verifier
+    from reasoner.reports.bias import BiasReport
     from reasoner.reports.leaderboard import Leaderboard
     from reasoner.reports.robustness import RobustnessCard
     from reasoner.reports.shortcuts import ShortcutReport

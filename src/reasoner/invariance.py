@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from reasoner.data.edited import Edited
-from reasoner.data.examples import examples_from_rows
-from reasoner.data.sources import read_splits
 from reasoner.edits.catalog import Edit, chosen
 from reasoner.edits.rows import EditedRow, edited_rows
-from reasoner.errors import ConfigError, ReasonerError, raise_if_any
+from reasoner.errors import ReasonerError
 from reasoner.evaluation import Evaluation
 from reasoner.metrics import paired_bootstrap, share_interval
 from reasoner.metrics.counting import RowCounts
 from reasoner.notices import collect, say
 from reasoner.reports.robustness import EditOutcome, FlippedRow, RobustnessCard
 from reasoner.result import Result, load_result
+from reasoner.scored_rows import scored_rows
 from reasoner.tasks.base import Said, Task
 
 SHOWN = 3
@@ -57,11 +56,8 @@ def robustness(
     with collect():
         result = model if isinstance(model, Result) else load_result(model)
         task = result.predictor.task
-        name, examples = _rows(task, data, split, columns)
-        raise_if_any(task.problems(examples))
+        name, examples = scored_rows(task, data, split=split, columns=columns)
         before = result.predictor.evaluate_examples(examples, name=name)
-        if not examples or task.said(before.predictions[0]) is None:
-            raise ConfigError(f"robustness: predictions of {result.run.task} cannot be told apart (Task.said).")
         outcomes = []
         for edit in wanted:
             rows = edited_rows(task, examples, edit, seed=seed)
@@ -79,17 +75,6 @@ def robustness(
         seed=seed,
         outcomes=tuple(outcomes),
     )
-
-
-def _rows(
-    task: Task[Any, Any], data: Any, split: str | None, columns: Mapping[str, Any] | None
-) -> tuple[str, list[Any]]:
-    """Return the name of the split and its examples."""
-    splits = examples_from_rows(read_splits(data, columns=columns), task.schema(task.settings()))
-    name = split or next(name for name in ("test", "validation", *splits) if name in splits)
-    if name not in splits:
-        raise ConfigError(f"split is '{name}', and the data has {', '.join(splits)}. Give one of them.")
-    return name, splits[name]
 
 
 def _outcome(
