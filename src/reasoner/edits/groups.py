@@ -93,7 +93,8 @@ GROUPS = (
             "female": (
                 "she", "her", "her", "hers", "herself", "woman", "women", "girl", "girls", "lady", "ladies", "mother",
                 "mothers", "daughter", "daughters", "sister", "sisters", "wife", "wives", "aunt", "grandmother",
-                "niece", "queen", "mrs", "ms", "Alice", "Anna", "Clara", "Elena", "Emily", "Fatima", "Hannah", "Jane", "Julia",
+                "niece", "queen", "mrs", "ms", "Alice", "Anna", "Clara", "Elena", "Emily", "Fatima",
+                "Hannah", "Jane", "Julia",
                 "Laura", "Maria", "Olga", "Priya", "Rosa", "Sofia", "Zainab",
             ),
             "male": (
