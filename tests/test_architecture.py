@@ -19,7 +19,7 @@ from reasoner.registry import TABLES
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "reasoner"
 
 ROWS = (
-    ("api", "experiments", "fairness", "graphs", "invariance", "meter", "testing"),
+    ("api", "experiments", "explanations", "fairness", "graphs", "invariance", "meter", "testing"),
     ("pretraining", "tuning"),
     ("distillation", "origins", "preparation", "result", "resuming", "seeds"),
     (

@@ -19,6 +19,7 @@ _EXPORTS = {
     "shortcuts": "reasoner.meter",
     "robustness": "reasoner.invariance",
     "bias": "reasoner.fairness",
+    "explain": "reasoner.explanations",
     "compare": "reasoner.experiments.variants",
     "search": "reasoner.experiments.hyperparameters",
     "read_settings": "reasoner.experiments.settings",
@@ -40,6 +41,7 @@ _EXPORTS = {
     "RobustnessCard": "reasoner.reports.robustness",
     "Edit": "reasoner.edits.catalog",
     "BiasReport": "reasoner.reports.bias",
+    "Explanation": "reasoner.reports.explanation",
     "WordGroup": "reasoner.edits.groups",
     "Leaderboard": "reasoner.reports.leaderboard",
     "SearchResult": "reasoner.reports.trials",
@@ -110,6 +112,7 @@ if TYPE_CHECKING:
     from reasoner.experiments.hyperparameters import search
     from reasoner.experiments.settings import read_settings
     from reasoner.experiments.variants import compare
+    from reasoner.explanations import explain
     from reasoner.fairness import bias
     from reasoner.graphs.store import KnowledgeGraph
     from reasoner.graphs.triples import Triple, extract_triples
@@ -132,6 +135,7 @@ if TYPE_CHECKING:
     from reasoner.pretraining import Pretraining, pretrain
     from reasoner.registry import register_head, register_method, register_task, register_verifier
     from reasoner.reports.bias import BiasReport
+    from reasoner.reports.explanation import Explanation
     from reasoner.reports.leaderboard import Leaderboard
     from reasoner.reports.robustness import RobustnessCard
     from reasoner.reports.shortcuts import ShortcutReport

@@ -244,6 +244,13 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
         """
         return None
 
+    def as_gold(self, example: ExampleT, prediction: PredictionT) -> dict[str, ExampleT]:
+        """Return for each thing that a prediction says, in words, the example with that as its gold, and no more.
+
+        `explain` asks for each why the model thinks it so likely. Empty: nothing is said, or it cannot be explained.
+        """
+        return {}
+
     def baselines(
         self, training: Sequence[ExampleT], examples: Sequence[ExampleT]
     ) -> Mapping[str, Sequence[PredictionT]]:

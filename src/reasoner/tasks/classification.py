@@ -238,6 +238,14 @@ class Classification(Task[Any, dict[str, Any]]):
             return None
         return frozenset(map(Said, prediction["labels"] if self.kind == "multi" else [prediction["label"]]))
 
+    def as_gold(self, example: Any, prediction: dict[str, Any]) -> dict[str, Any]:
+        """Return the example with the predicted label, or labels."""
+        if self.kind == "number":
+            return {}
+        if self.kind == "multi":
+            return {", ".join(prediction["labels"]): replace(example, label=tuple(prediction["labels"]))}
+        return {prediction["label"]: replace(example, label=prediction["label"])}
+
     def confidence(self, prediction: dict[str, Any]) -> float | None:
         """Return the probability of the label; of several that of all yes and no together; a number has none."""
         if self.kind == "number":

@@ -156,6 +156,10 @@ class MultipleChoice(Task[MultipleChoiceExample, dict[str, Any]]):
         """Return the choice."""
         return frozenset([Said(str(prediction["choice"]))])
 
+    def as_gold(self, example: MultipleChoiceExample, prediction: dict[str, Any]) -> dict[str, MultipleChoiceExample]:
+        """Return the example with the predicted choice."""
+        return {prediction["answer"]: replace(example, label=prediction["choice"])}
+
     def confidence(self, prediction: dict[str, Any]) -> float | None:
         """Return the probability of the choice that was taken."""
         return float(prediction["scores"][prediction["choice"]])

@@ -244,6 +244,16 @@ class NER(Task[NERExample, Entities]):
         """Return the entities by type and place."""
         return frozenset(Said(item["entity_group"], "text", item["start"], item["end"]) for item in prediction)
 
+    def as_gold(self, example: NERExample, prediction: Entities) -> dict[str, NERExample]:
+        """Return for each entity the example with it alone: the other words are not scored."""
+        found = {}
+        for entity in prediction:
+            start, end, kind = entity["start_word"], entity["end_word"], entity["entity_group"]
+            tags: list[str | int] = [IGNORED] * len(example.tokens)
+            tags[start:end] = write_spans([(0, end - start, kind)], end - start, self._scheme)
+            found[f"{entity['word']} ({kind})"] = replace(example, ner_tags=tuple(tags))
+        return found
+
     def primary_counts(self, predictions: Sequence[Entities], examples: Rows) -> RowCounts | None:
         """Return F1 as a function of hits, predicted and gold entities."""
         return RowCounts(f1_from_sums, set_counts(*self._span_sets(predictions, examples)))

@@ -205,9 +205,15 @@ class QuestionAnswering(Task[QuestionAnsweringExample, dict[str, Any]]):
 
     def said(self, prediction: dict[str, Any]) -> frozenset[Said]:
         """Return the answer by where it stands, or that there is none."""
-        if prediction["start"] is None:
+        if not prediction["answer"]:
             return frozenset()
         return frozenset([Said("answer", "context", prediction["start"], prediction["end"])])
+
+    def as_gold(self, example: Any, prediction: dict[str, Any]) -> dict[str, Any]:
+        """Return the example with the predicted answer, or with none."""
+        if not prediction["answer"]:
+            return {"no answer": replace(example, answers=())}
+        return {prediction["answer"]: replace(example, answers=(Answer(prediction["answer"], prediction["start"]),))}
 
     def confidence(self, prediction: dict[str, Any]) -> float | None:
         """Return the probability of the answer, among the best spans and "no answer"."""
