@@ -20,7 +20,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "reasoner"
 
 ROWS = (
     ("api", "experiments", "explanations", "fairness", "graphs", "invariance", "meter", "testing"),
-    ("pretraining", "tuning"),
+    ("likelihood", "pretraining", "tuning"),
     ("distillation", "origins", "preparation", "result", "resuming", "seeds"),
     (
         "calibration",

@@ -13,6 +13,7 @@ from reasoner.synthetic.links import link_prediction_pack
 from reasoner.synthetic.nested import nested_ner_pack
 from reasoner.synthetic.reading import qa_pack
 from reasoner.synthetic.relations import relation_pack, told_world
+from reasoner.synthetic.stories import story_pack
 from reasoner.synthetic.wording import generation_pack
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "nli_pack",
     "qa_pack",
     "relation_pack",
+    "story_pack",
     "told_world",
 ]

@@ -18,11 +18,12 @@ from reasoner.synthetic import (
     nli_pack,
     qa_pack,
     relation_pack,
+    story_pack,
     words,
 )
 from reasoner.synthetic.packs import build_pack
 
-PACKS = [ner_pack, nested_ner_pack, nli_pack, qa_pack, multiple_choice_pack, generation_pack, relation_pack]
+PACKS = [ner_pack, nested_ner_pack, nli_pack, qa_pack, multiple_choice_pack, generation_pack, relation_pack, story_pack]
 SIZES = {"train": 300, "validation": 60, "test": 61}
 
 
