@@ -25,6 +25,8 @@ _EXPORTS = {
     "KnowledgeGraph": "reasoner.graphs.store",
     "Triple": "reasoner.graphs.triples",
     "extract_triples": "reasoner.graphs.triples",
+    "Samples": "reasoner.sampling",
+    "sample": "reasoner.sampling",
     "register_head": "reasoner.registry",
     "register_method": "reasoner.registry",
     "register_task": "reasoner.registry",
@@ -126,6 +128,7 @@ if TYPE_CHECKING:
     from reasoner.reports.trials import SearchResult
     from reasoner.result import Result
     from reasoner.review import Review
+    from reasoner.sampling import Samples, sample
     from reasoner.tasks.base import PartialInput, Task
     from reasoner.tasks.classification import Classification
     from reasoner.tasks.generation import Generation
