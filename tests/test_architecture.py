@@ -19,7 +19,7 @@ from reasoner.registry import TABLES
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "reasoner"
 
 ROWS = (
-    ("api", "experiments", "graphs", "meter", "testing"),
+    ("api", "experiments", "graphs", "meter", "reinforcement", "testing"),
     ("pretraining", "sampling", "tuning"),
     ("distillation", "origins", "preparation", "result", "resuming", "seeds"),
     ("calibration", "checks", "comparison", "frozen", "joint", "options", "review", "storage", "whole_model"),

@@ -22,6 +22,8 @@ _EXPORTS = {
     "read_settings": "reasoner.experiments.settings",
     "pretrain": "reasoner.pretraining",
     "Pretraining": "reasoner.pretraining",
+    "dpo": "reasoner.reinforcement.functions",
+    "grpo": "reasoner.reinforcement.functions",
     "KnowledgeGraph": "reasoner.graphs.store",
     "Triple": "reasoner.graphs.triples",
     "extract_triples": "reasoner.graphs.triples",
@@ -123,6 +125,7 @@ if TYPE_CHECKING:
     from reasoner.methods.top_k import TopK
     from reasoner.pretraining import Pretraining, pretrain
     from reasoner.registry import register_head, register_method, register_task, register_verifier
+    from reasoner.reinforcement.functions import dpo, grpo
     from reasoner.reports.leaderboard import Leaderboard
     from reasoner.reports.shortcuts import ShortcutReport
     from reasoner.reports.trials import SearchResult

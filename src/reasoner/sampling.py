@@ -173,6 +173,36 @@ class Samples:
         _say_kept(rows, met, self)
         return rows
 
+    def preference_rows(
+        self, verifier: AnyVerifier | None = None, *, most: int = 1, workers: int = 1
+    ) -> list[dict[str, Any]]:
+        """Return rows for `dpo`: a right text as `chosen`, a wrong one as `rejected`, of each row the first ones.
+
+        Args:
+            verifier: as in `verdicts`.
+            most: pairs of one row.
+            workers: as in `verdicts`.
+
+        Raises:
+            ConfigError: if there is no verifier, or `most` is below 1.
+            DataError: as `verdicts` does, or if no row has texts of both kinds.
+        """
+        if most < 1:
+            raise ConfigError(f"most is {most}. Give 1 or more.")
+        rows: list[dict[str, Any]] = []
+        for example, texts, said in zip(
+            self.examples, self.texts, self.verdicts(verifier, workers=workers), strict=True
+        ):
+            told = [(text, verdict.correct) for text, verdict in zip(texts, said, strict=True) if text.strip()]
+            good, bad = (list(dict.fromkeys(text for text, right in told if right is kind)) for kind in (True, False))
+            for chosen, rejected in list(zip(good, bad, strict=False))[:most]:
+                row = _row(example, chosen)
+                rows.append({"prompt": row["prompt"], "chosen": chosen, "rejected": rejected})
+        if not rows:
+            raise DataError("No row has a right text and a wrong one. Give more samples, or other rows.")
+        say(f"{len(rows)} pairs of a right and a wrong text are made of {len(self.texts)} rows.")
+        return rows
+
     def _chosen(self, verifier: AnyVerifier | None) -> Verifier:
         given = self.verifier if verifier is None else verifier
         if given is None:

@@ -137,6 +137,14 @@ def test_kept_rows_are_rows_for_fine_tune(lively_models):
     assert reasoner.fine_tune(lively_models("llama"), data, **settings).run.rows["train"] == len(kept)
 
 
+def test_a_right_and_a_wrong_text_become_a_pair():
+    samples = made([["So 7", "9", "no", "7"], ["1", "2", "3", "4"]])
+    assert samples.preference_rows() == [{"prompt": "p7", "chosen": "So 7", "rejected": "9"}]
+    assert len(samples.preference_rows(most=5)) == 2
+    with pytest.raises(DataError, match="a right text and a wrong one"):
+        made([["7"], ["1"]]).preference_rows()
+
+
 @pytest.mark.parametrize(
     ("data", "settings", "error", "what"),
     [

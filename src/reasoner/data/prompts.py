@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 from reasoner.data.chat import ASSISTANT, Message, read_messages
@@ -99,3 +99,25 @@ class QuestionExample(GenerationExample):
     """A row whose answer is still to be found: its completion may be missing."""
 
     asks_for_completion = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreferenceExample(GenerationExample):
+    """A row with two answers, of which one is preferred: columns `chosen`, which is the completion, and `rejected`."""
+
+    aliases = {**GenerationExample.aliases, "completion": ("chosen",)}
+
+    rejected: str = ""
+    """The other answer."""
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Any], *, where: str) -> Self:
+        """Make an example of a row: `prompt`, `chosen` and `rejected`, each a text, or messages as a whole."""
+        rejected = column(columns, "rejected", cls)
+        if isinstance(rejected, (list, tuple)):
+            rejected = read_messages(rejected)[-1].content
+        rejected = text_column({"rejected": rejected}, "rejected", cls)
+        example = super().from_columns(columns, where=where)
+        if rejected == example.completion:
+            raise RowError("chosen and rejected are the same", "Leave the row out.")
+        return replace(example, rejected=rejected)

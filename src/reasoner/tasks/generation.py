@@ -293,6 +293,8 @@ class Generation(Task[GenerationExample, dict[str, Any]]):
         ended = {"finished": sum(finished) / len(finished)} if finished else {}
         verdicts = self._verdicts(predictions, examples)
         judged = {} if verdicts is None else shares(verdicts)
+        if verdicts is not None and all(example.completion is None for example in examples):
+            return {**judged, **ended}  # rows that have gold alone
         return {**judged, **generation_scores(gold, [prediction["text"] for prediction in predictions]), **ended}
 
     def loss_scores(self, loss: float) -> dict[str, float]:

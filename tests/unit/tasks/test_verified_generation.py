@@ -37,6 +37,12 @@ def test_shares_of_what_the_verifier_says_stand_beside_exact_match():
     assert counts.statistic(counts.counts.sum(axis=0)) == 0.5
 
 
+def test_rows_with_gold_alone_are_scored_by_the_verifier_alone():
+    rows = examples({"prompt": "How many?", "gold": 5}, schema=QuestionExample)
+    scores = Generation(verifier="number").score(predicted("It is 5."), rows)
+    assert scores["accuracy"] == 1 and "exact_match" not in scores
+
+
 @pytest.mark.parametrize(
     ("settings", "primary"),
     [
