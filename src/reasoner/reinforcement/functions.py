@@ -106,7 +106,7 @@ def dpo(
     task: Generation | None = None,
     method: str | Method = "lora",
     num_train_epochs: float = 1.0,
-    max_steps: int = -1,
+    max_steps: int | None = None,
     batch_size: int = 8,
     beta: float = 0.1,
     learning_rate: float | None = None,
@@ -130,7 +130,7 @@ def dpo(
         task: how prompts are made; None: `Generation()`.
         method: "lora" or "full", or such an object.
         num_train_epochs: passes over the rows.
-        max_steps: instead of that, steps of the optimizer; -1: as the passes say.
+        max_steps: instead of that, steps of the optimizer.
         batch_size: pairs in a step.
         beta: how much a change of the model costs.
         learning_rate: at the first step, falling to 0; None: a tenth of the method's rule.
@@ -156,8 +156,8 @@ def dpo(
             model, data, PreferenceExample, task or Generation(), method, use_cpu, max_length, seed, columns, tokenizer
         )
         ours = {
-            "num_train_epochs": num_train_epochs, "max_steps": max_steps, "per_device_train_batch_size": batch_size,
-            "beta": beta, "learning_rate": subject.rate(learning_rate), "seed": seed,
+            "num_train_epochs": num_train_epochs, "max_steps": max_steps or -1, "beta": beta, "seed": seed,
+            "per_device_train_batch_size": batch_size, "learning_rate": subject.rate(learning_rate),
             "max_length": subject.predictor.max_length,
         }  # fmt: skip
 
