@@ -35,7 +35,7 @@ from reasoner.metrics.counting import (
     set_counts,
 )
 from reasoner.notices import count, say
-from reasoner.tasks.base import PartialInput, Splits, Task
+from reasoner.tasks.base import PartialInput, Said, Splits, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -231,6 +231,20 @@ class Classification(Task[Any, dict[str, Any]]):
             return None
         found = [set(p["labels"]) if self.kind == "multi" else {p["label"]} for p in predictions]
         return [set(self.gold_names(e)) == labels for e, labels in zip(examples, found, strict=True)]
+
+    def said(self, prediction: dict[str, Any]) -> frozenset[Said] | None:
+        """Return the label, or the labels; numbers are not compared."""
+        if self.kind == "number":
+            return None
+        return frozenset(map(Said, prediction["labels"] if self.kind == "multi" else [prediction["label"]]))
+
+    def as_gold(self, example: Any, prediction: dict[str, Any]) -> dict[str, Any]:
+        """Return the example with the predicted label, or labels."""
+        if self.kind == "number":
+            return {}
+        if self.kind == "multi":
+            return {", ".join(prediction["labels"]): replace(example, label=tuple(prediction["labels"]))}
+        return {prediction["label"]: replace(example, label=prediction["label"])}
 
     def confidence(self, prediction: dict[str, Any]) -> float | None:
         """Return the probability of the label; of several that of all yes and no together; a number has none."""
