@@ -19,8 +19,8 @@ from reasoner.registry import TABLES
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "reasoner"
 
 ROWS = (
-    ("api", "experiments", "explanations", "fairness", "graphs", "invariance", "meter", "testing"),
-    ("likelihood", "pretraining", "tuning"),
+    ("api", "experiments", "explanations", "fairness", "graphs", "invariance", "meter", "reinforcement", "testing"),
+    ("likelihood", "pretraining", "sampling", "tuning"),
     ("distillation", "origins", "preparation", "result", "resuming", "seeds"),
     (
         "calibration",

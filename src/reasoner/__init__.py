@@ -27,9 +27,13 @@ _EXPORTS = {
     "Pretraining": "reasoner.pretraining",
     "perplexity": "reasoner.likelihood",
     "sentence_pairs": "reasoner.data.pairs",
+    "dpo": "reasoner.reinforcement.functions",
+    "grpo": "reasoner.reinforcement.functions",
     "KnowledgeGraph": "reasoner.graphs.store",
     "Triple": "reasoner.graphs.triples",
     "extract_triples": "reasoner.graphs.triples",
+    "Samples": "reasoner.sampling",
+    "sample": "reasoner.sampling",
     "register_head": "reasoner.registry",
     "register_method": "reasoner.registry",
     "register_task": "reasoner.registry",
@@ -138,6 +142,7 @@ if TYPE_CHECKING:
     from reasoner.methods.top_k import TopK
     from reasoner.pretraining import Pretraining, pretrain
     from reasoner.registry import register_head, register_method, register_task, register_verifier
+    from reasoner.reinforcement.functions import dpo, grpo
     from reasoner.reports.bias import BiasReport
     from reasoner.reports.explanation import Explanation
     from reasoner.reports.leaderboard import Leaderboard
@@ -146,6 +151,7 @@ if TYPE_CHECKING:
     from reasoner.reports.trials import SearchResult
     from reasoner.result import Result
     from reasoner.review import Review
+    from reasoner.sampling import Samples, sample
     from reasoner.tasks.base import PartialInput, Task
     from reasoner.tasks.classification import Classification
     from reasoner.tasks.generation import Generation

@@ -49,6 +49,7 @@ TABLES: dict[str, dict[str, str | type]] = {
         "exact": "reasoner.verifiers.exact:Exact",
         "json": "reasoner.verifiers.json:Json",
         "code": "reasoner.verifiers.code:Code",
+        "reasoning_gym": "reasoner.verifiers.reasoning_gym:ReasoningGym",
     },
 }
 """Other libraries add lines by `register_*`, or by an entry point in the group `reasoner.<kind>s`."""

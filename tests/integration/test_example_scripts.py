@@ -127,6 +127,22 @@ def test_generation_on_files(run, tmp_path: Path):
     assert set(reasoner.load(tmp_path / "out").metrics) == {"before", "train", "validation", "test"}
 
 
+def test_reasoning_on_files(run, tmp_path: Path):
+    things, places = ("red box", "dog", "clock", "king"), ("snow", "river", "bridge")
+    rows = [{"prompt": f"The {one} and the {two} ->", "completion": "snow"} for one in things for two in places]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    learned = reasoner.fine_tune(
+        build_tiny("llama", tmp_path / "decoder"), {"train": rows, "validation": rows[:2]}, check=False, use_cpu=True,
+        task=reasoner.Generation(chat=True, max_new_tokens=6, metric="loss"), num_train_epochs=80, learning_rate=5e-3,
+        per_device_train_batch_size=4, patience=None,
+    )  # fmt: skip
+    learned.save(tmp_path / "learned")
+    given = ("--data", "rows.jsonl", "--verifier", "exact", "--model", str(tmp_path / "learned"))
+    printed = run("reasoning.py", *given, "--steps", "1", "--max-new-tokens", "6")
+    assert re.search(r"before .*'pass@4': (0\.[5-9]|1\.0)", printed) and "after {'accuracy'" in printed
+    assert reasoner.load(tmp_path / "out").predictor.task.verifier["name"] == "exact"
+
+
 @runs_programs
 def test_verify_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setattr(sys, "argv", ["verify_code.py", "--allow-execution"])

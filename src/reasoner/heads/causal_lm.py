@@ -34,6 +34,7 @@ class CausalLMHead(TaskHead):
         end_tokens: any of them ends a generated text.
         max_new_tokens: after so many tokens it ends in any case.
         sampling_temperature: 0: the most probable token each time; above: drawn from the softmax of logits over it.
+        sampling_top_p: of the tokens only the most probable are drawn that have this share of the probability.
         num_samples: texts for each prompt.
         generate_gold: generate for rows with labels too, to score the texts; else their loss alone is of interest.
     """
@@ -49,12 +50,14 @@ class CausalLMHead(TaskHead):
         end_tokens: Sequence[int],
         max_new_tokens: int,
         sampling_temperature: float = 0.0,
+        sampling_top_p: float = 1.0,
         num_samples: int = 1,
         generate_gold: bool = True,
     ) -> None:
         super().__init__(config, num_outputs=num_outputs)
         self.end_tokens, self.max_new_tokens = list(dict.fromkeys(end_tokens)), max_new_tokens
-        self.sampling_temperature, self.num_samples = sampling_temperature, num_samples
+        self.sampling_temperature, self.sampling_top_p = sampling_temperature, sampling_top_p
+        self.num_samples = num_samples
         self.generate_gold = generate_gold
         self._chooses_places = _takes_places(config)
 
@@ -92,9 +95,10 @@ class CausalLMHead(TaskHead):
 
     def _settings(self) -> dict[str, Any]:
         """Return transformers' settings: all that could change what is generated."""
-        drawn = {"do_sample": False}
+        drawn: dict[str, Any] = {"do_sample": False}
         if self.sampling_temperature:
-            drawn = {"do_sample": True, "temperature": self.sampling_temperature, "top_k": 0, "top_p": 1.0}  # type: ignore[dict-item]
+            drawn = {"do_sample": True, "temperature": self.sampling_temperature, "top_k": 0,
+                     "top_p": self.sampling_top_p}  # fmt: skip
         return {
             **drawn,
             "num_return_sequences": self.num_samples,

@@ -1,13 +1,14 @@
 """Which small task packs with known truth does the library ship? Seeded, sized by argument, made of our own words.
 
 In every pack `validation` and `test` are drawn from words and templates that `train` never uses, so a good score needs
-generalisation and not memory.
+generalisation and not memory. Only the packs of reasoning-gym are drawn from its own generators.
 """
 
 from __future__ import annotations
 
 from reasoner.synthetic.choices import multiple_choice_pack
 from reasoner.synthetic.entities import ner_pack
+from reasoner.synthetic.gym import reasoning_gym_pack
 from reasoner.synthetic.inference import nli_pack
 from reasoner.synthetic.links import link_prediction_pack
 from reasoner.synthetic.nested import nested_ner_pack
@@ -24,6 +25,7 @@ __all__ = [
     "nested_ner_pack",
     "nli_pack",
     "qa_pack",
+    "reasoning_gym_pack",
     "relation_pack",
     "story_pack",
     "told_world",

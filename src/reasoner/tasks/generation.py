@@ -8,21 +8,23 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from reasoner.data.chat import ASSISTANT, SYSTEM, USER, Message, chat_text, end_of_turn, read_messages
-from reasoner.data.examples import Example, MissingColumnError, RowError, column, text_column
+from reasoner.data.examples import RowError, text_column
 from reasoner.data.features import Feature
+from reasoner.data.prompts import GenerationExample
 from reasoner.data.windows import whole_characters
-from reasoner.errors import ConfigError, DataError
+from reasoner.errors import ConfigError, DataError, Problem, raise_if_any
 from reasoner.losses import IGNORED
 from reasoner.metrics.counting import RowCounts, mean_counts, mean_from_sums
 from reasoner.metrics.generation import generation_scores, perplexity, same_text
 from reasoner.networks import check_decoder
 from reasoner.notices import count
 from reasoner.tasks.base import Splits, Task
+from reasoner.verifiers.base import Verdict, Verifier, as_verifier, described, shares
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-METRICS = ("exact_match", "f1", "loss", "perplexity")
+METRICS = ("exact_match", "f1", "accuracy", "loss", "perplexity")
 
 
 class Lost(NamedTuple):
@@ -34,69 +36,6 @@ class Lost(NamedTuple):
     """Cut off its end, the end token among them."""
     not_generated: int
     """Of the completion, more than are ever generated."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class GenerationExample(Example):
-    """A prompt, or the messages of a chat, and what comes after it."""
-
-    aliases = {
-        "prompt": ("question", "source", "query"),
-        "completion": ("answer", "target", "response", "output"),
-        "messages": ("conversations",),
-    }
-    kept_together = "rows of equal prompts"
-
-    prompt: str = ""
-    """Text to go on with; empty where there are messages."""
-    messages: tuple[Message, ...] = ()
-    """The chat before the answer; in files the answer is its last message, or stands in `completion`."""
-    completion: str | None = None
-    """What is learned: how the text goes on, or the assistant's answer; None at prediction."""
-
-    @classmethod
-    def from_columns(cls, columns: Mapping[str, Any], *, where: str) -> Self:
-        """Make an example of a row: `prompt` and `completion`, texts or messages; or `messages`."""
-        given = column(columns, "messages", cls, default=None)
-        if given is not None:
-            *messages, last = read_messages(given)
-            if last.role != ASSISTANT:
-                raise RowError(f"the last message is the {last.role}'s, so that there is no answer to learn",
-                               'Let messages end with {"role": "assistant", ...}, or leave the row out.')  # fmt: skip
-            if not messages:
-                raise RowError("the answer is the only message", "Give the message that it answers before it.")
-            return cls(messages=tuple(messages), completion=last.content, where=where)
-        try:
-            prompt = column(columns, "prompt", cls)
-        except MissingColumnError as error:
-            raise MissingColumnError(error.what + ", and there are no messages", error.remedy) from None
-        if isinstance(prompt, (list, tuple)):
-            answer = column(columns, "completion", cls)
-            if isinstance(answer, (list, tuple)):
-                answer = read_messages(answer)[-1].content
-            completion = text_column({"completion": answer}, "completion", cls)
-            return cls(messages=read_messages(prompt), completion=completion, where=where)
-        return cls(
-            prompt=text_column(columns, "prompt", cls),
-            completion=text_column(columns, "completion", cls),
-            where=where,
-        )
-
-    @property
-    def texts(self) -> dict[str, str]:
-        """The prompt; of a chat its messages, each after its role."""
-        chat = "\n".join(f"{message.role}: {message.content}" for message in self.messages)
-        return {"prompt": chat or self.prompt}
-
-    @property
-    def label(self) -> str | None:
-        """The completion: checks look for rows of one prompt that differ in it."""
-        return self.completion
-
-    @property
-    def group(self) -> str:
-        """The same prompt must not stand on both sides of a split."""
-        return self.texts["prompt"].casefold()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,9 +61,16 @@ class Generation(Task[GenerationExample, dict[str, Any]]):
     """0: the most probable token each time. Above: tokens are drawn from the softmax of the logits over it."""
     num_samples: int = 1
     """Texts for each prompt, all in `samples`; the first is the `text`. More than one need a temperature."""
-    metric: str = "exact_match"
-    """What early stopping goes by: "exact_match", "f1", or "loss" or "perplexity". With these two evaluation generates
-    nothing, and is as fast as a pass over the rows."""
+    top_p: float = 1.0
+    """Of the tokens only the most probable ones are drawn whose probabilities come to this share together (nucleus
+    sampling: Holtzman et al., 2019)."""
+    verifier: str | Mapping[str, Any] | Verifier | None = None
+    """Says which texts are right: a registered name ("number"), `{"name": "exact", "after": "Answer:"}`, or an object
+    such as `Number()`. Gold is the row's `gold`, or else the answer that it reads in the completion."""
+    metric: str | None = None
+    """What early stopping goes by: "accuracy" (of the verifier), "exact_match", "f1", or "loss" or "perplexity". With
+    these two evaluation generates nothing, and is as fast as a pass over the rows. None: "accuracy" where there is a
+    verifier, else "exact_match"."""
     end_tokens: Sequence[int] = ()
     """The tokens that end a completion, and an answer in a chat. Learned from the tokenizer."""
 
@@ -138,13 +84,19 @@ class Generation(Task[GenerationExample, dict[str, Any]]):
         if self.num_samples > 1 and not self.temperature:
             raise ConfigError(f"Generation(num_samples={self.num_samples}): at temperature 0 all samples are the same. "
                               "Give a temperature, such as 0.7.")  # fmt: skip
-        if self.metric not in METRICS:
-            raise ConfigError(f"Generation(metric={self.metric!r}): give one of {', '.join(METRICS)}.")
+        if not 0 < self.top_p <= 1 or (self.top_p < 1 and not self.temperature):
+            raise ConfigError(f"Generation(top_p={self.top_p!r}, temperature={self.temperature!r}): give top_p a share "
+                              "above 0 and up to 1, and below 1 a temperature too.")  # fmt: skip
+        if self.verifier is not None:
+            object.__setattr__(self, "verifier", described(as_verifier(self.verifier)))
+        if self.metric not in (None, *METRICS) or (self.metric == "accuracy" and self.verifier is None):
+            raise ConfigError(f"Generation(metric={self.metric!r}): give one of {', '.join(METRICS)}; accuracy is that "
+                              "of a verifier, and needs one.")  # fmt: skip
 
     @property
     def primary_metric(self) -> str:
-        """`metric`."""
-        return self.metric
+        """`metric`, or what stands for None."""
+        return self.metric or ("exact_match" if self.verifier is None else "accuracy")
 
     @classmethod
     def from_examples(cls, splits: Splits[GenerationExample], **settings: Any) -> Self:
@@ -152,13 +104,28 @@ class Generation(Task[GenerationExample, dict[str, Any]]):
 
         Raises:
             ConfigError: if a system message is given and no row is a chat.
+            DataError: if the verifier cannot read the gold of a row.
         """
         task = cls(**settings)
         examples = [example for part in splits.values() for example in part]
         if task.system is not None and not task.chat and examples and not any(item.messages for item in examples):
             raise ConfigError("Generation(system=...): the rows are prompts, and stand as they are. Give chat=True to "
                               "make messages of them, or leave system out.")  # fmt: skip
+        raise_if_any(task.problems(examples))
         return task
+
+    def problems(self, examples: Sequence[GenerationExample]) -> list[Problem]:
+        """Return for each row what its verifier cannot read in its gold."""
+        if self.verifier is None:
+            return []
+        verifier, found = as_verifier(self.verifier), []
+        for example in examples:
+            try:
+                verifier.parse_gold(gold_of(example, verifier))
+            except DataError as error:
+                what, _, remedy = str(error).partition(". ")
+                found.append(Problem(example.where, what, remedy, code="unreadable_gold"))
+        return found
 
     def fitted_to(self, config: PreTrainedConfig, tokenizer: Any) -> Self:
         """Return the task with the tokens that end a completion and an answer.
@@ -176,6 +143,7 @@ class Generation(Task[GenerationExample, dict[str, Any]]):
             "end_tokens": list(self.end_tokens),
             "max_new_tokens": self.max_new_tokens,
             "sampling_temperature": self.temperature,
+            "sampling_top_p": self.top_p,
             "num_samples": self.num_samples,
             "generate_gold": self._scores_texts,
         }
@@ -183,6 +151,16 @@ class Generation(Task[GenerationExample, dict[str, Any]]):
     @property
     def _scores_texts(self) -> bool:
         return self.metric not in ("loss", "perplexity")
+
+    def _verdicts(
+        self, predictions: Sequence[dict[str, Any]], examples: Sequence[GenerationExample]
+    ) -> list[Verdict] | None:
+        """Return what the verifier says of each text; None: there is no verifier."""
+        if self.verifier is None:
+            return None
+        verifier = as_verifier(self.verifier)
+        golds = [gold_of(example, verifier) for example in examples]
+        return verifier.verify([prediction["text"] for prediction in predictions], golds)
 
     def example_from_input(self, value: Any) -> GenerationExample:
         """Accept a string, `{"prompt"}` (text or messages) or `{"messages"}`."""
@@ -304,13 +282,20 @@ class Generation(Task[GenerationExample, dict[str, Any]]):
         return predictions
 
     def score(self, predictions: Sequence[dict[str, Any]], examples: Sequence[GenerationExample]) -> dict[str, Any]:
-        """Return `exact_match` and `f1`, and as `finished` the share of texts that came to an end of their own."""
+        """Return `exact_match` and `f1`, and as `finished` the share of texts that came to an end of their own.
+
+        With a verifier also `accuracy`, and the shares that are `wrong`, `unparsable` or `timed_out`.
+        """
         if not self._scores_texts:
             return {}
         gold = [example.completion or "" for example in examples]
         finished = [prediction["finished"] for prediction in predictions if "finished" in prediction]
-        shares = {"finished": sum(finished) / len(finished)} if finished else {}
-        return {**generation_scores(gold, [prediction["text"] for prediction in predictions]), **shares}
+        ended = {"finished": sum(finished) / len(finished)} if finished else {}
+        verdicts = self._verdicts(predictions, examples)
+        judged = {} if verdicts is None else shares(verdicts)
+        if verdicts is not None and all(example.completion is None for example in examples):
+            return {**judged, **ended}  # rows that have gold alone
+        return {**judged, **generation_scores(gold, [prediction["text"] for prediction in predictions]), **ended}
 
     def loss_scores(self, loss: float) -> dict[str, float]:
         """Return the perplexity of a token of the completions."""
@@ -319,17 +304,20 @@ class Generation(Task[GenerationExample, dict[str, Any]]):
     def rows_right(
         self, predictions: Sequence[dict[str, Any]], examples: Sequence[GenerationExample]
     ) -> list[bool] | None:
-        """Return whether the text is the gold one, but for white space."""
+        """Return whether the verifier says so, or without one whether the text is the gold one, but for white space."""
         if not self._scores_texts:
             return None
+        verdicts = self._verdicts(predictions, examples)
+        if verdicts is not None and self.primary_metric != "exact_match":
+            return [verdict.correct for verdict in verdicts]
         pairs = zip(predictions, examples, strict=True)
         return [same_text(example.completion or "", prediction["text"]) for prediction, example in pairs]
 
     def primary_counts(
         self, predictions: Sequence[dict[str, Any]], examples: Sequence[GenerationExample]
     ) -> RowCounts | None:
-        """Return exact match as a mean over rows; for other metrics None."""
-        if self.metric != "exact_match":
+        """Return accuracy or exact match as a mean over rows; for other metrics None."""
+        if self.primary_metric not in ("accuracy", "exact_match"):
             return None
         return RowCounts(mean_from_sums, mean_counts(self.rows_right(predictions, examples) or []))
 
@@ -351,6 +339,19 @@ class Generation(Task[GenerationExample, dict[str, Any]]):
             f"as it is, chats by the tokenizer's chat template{system}")  # fmt: skip
         ends = ", ".join(map(str, dict.fromkeys(self.end_tokens)))
         return f"A prompt goes in {how}. A text ends with the token {ends} (`generate(..., eos_token_id=[{ends}])`)."
+
+
+def gold_of(example: GenerationExample, verifier: Verifier) -> Any:
+    """Return what a verifier compares with: the row's gold, or what it reads in the completion.
+
+    Raises:
+        DataError: if there is neither.
+    """
+    if example.gold is not None:
+        return example.gold
+    if example.completion is None:
+        raise DataError(f"{type(verifier).__name__}: the row has no gold and no completion. Give one of them.")
+    return verifier.gold_in(example.completion)
 
 
 def _begin(tokenizer: Any) -> list[int]:

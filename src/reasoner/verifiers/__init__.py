@@ -8,5 +8,6 @@ from reasoner.verifiers.code import Code, CodeTests
 from reasoner.verifiers.exact import Exact
 from reasoner.verifiers.json import Json
 from reasoner.verifiers.number import Number
+from reasoner.verifiers.reasoning_gym import ReasoningGym
 
-__all__ = ["Choice", "Code", "CodeTests", "Exact", "Json", "Number", "Outcome", "Verdict", "Verifier"]
+__all__ = ["Choice", "Code", "CodeTests", "Exact", "Json", "Number", "Outcome", "ReasoningGym", "Verdict", "Verifier"]

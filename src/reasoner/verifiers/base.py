@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from typing import Any
 
 from reasoner.errors import ConfigError, DataError
+from reasoner.registry import name_of, resolve
 
 INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200e\u200f\u2060\ufeff"))
 
@@ -35,6 +36,8 @@ class Verdict:
     """The answer that was read out of the text; None if there is none."""
     reason: str = ""
     """Why the answer is not right, for a person."""
+    score: float | None = None
+    """How good the answer is, 0-1, where the verifier says more than right or wrong."""
 
     @property
     def correct(self) -> bool:
@@ -43,8 +46,8 @@ class Verdict:
 
     @property
     def reward(self) -> float:
-        """1.0 for a right answer, else 0.0."""
-        return float(self.correct)
+        """The `score`, or where there is none 1.0 for a right answer, else 0.0."""
+        return float(self.correct) if self.score is None else self.score
 
 
 class Verifier(ABC):
@@ -72,6 +75,18 @@ class Verifier(ABC):
         if parsed is None:
             raise DataError(f"{type(self).__name__}: no answer is found in gold {_short(gold)}. Give the answer alone.")
         return parsed
+
+    def gold_in(self, solution: str) -> Any:
+        """Return the gold of a right solution, worked or not: the answer that is read in it.
+
+        Raises:
+            DataError: if there is none.
+        """
+        answer = self.parse(solution)
+        if answer is None:
+            raise DataError(f"{type(self).__name__}: no answer is found in the solution {_short(solution)}. Let it end "
+                            "with the answer in the form that is read, or give gold beside it.")  # fmt: skip
+        return answer
 
     def __call__(self, text: str, gold: Any) -> Verdict:
         """Verify one answer.
@@ -111,19 +126,16 @@ class Verifier(ABC):
         """
         if not texts:
             raise DataError("There is no text to score. Give at least one.")
-        found = Counter(verdict.outcome for verdict in self.verify(texts, golds, workers=workers))
-        return {
-            "accuracy": found[Outcome.CORRECT] / len(texts),
-            **{outcome.value: found[outcome] / len(texts) for outcome in Outcome if outcome is not Outcome.CORRECT},
-        }
+        return shares(self.verify(texts, golds, workers=workers))
 
     def rewards(self, texts: Sequence[str], golds: Sequence[Any], *, workers: int = 1) -> list[float]:
-        """Return a reward for each text: 1.0 for a right answer, else 0.0."""
+        """Return a reward for each text, see `Verdict.reward`: as a rule 1.0 for a right answer, else 0.0."""
         return [verdict.reward for verdict in self.verify(texts, golds, workers=workers)]
 
     def keep(self, texts: Sequence[str], golds: Sequence[Any], *, workers: int = 1) -> list[int]:
         """Return which texts are right, by index: the filter of rejection sampling."""
-        return [index for index, right in enumerate(self.rewards(texts, golds, workers=workers)) if right]
+        verdicts = self.verify(texts, golds, workers=workers)
+        return [index for index, verdict in enumerate(verdicts) if verdict.correct]
 
     def best_of(self, texts: Sequence[str], gold: Any, *, workers: int = 1) -> int | None:
         """Return the index of the first right one of several texts for one gold, or None if none is.
@@ -148,6 +160,52 @@ class Verifier(ABC):
                 seen.append(answer)
             found.append(index)
         return found
+
+
+def shares(verdicts: Sequence[Verdict]) -> dict[str, float]:
+    """Return the shares (0-1) of what came of verifying; `accuracy` is the share of correct ones of all."""
+    found = Counter(verdict.outcome for verdict in verdicts)
+    return {
+        "accuracy": found[Outcome.CORRECT] / len(verdicts),
+        **{outcome.value: found[outcome] / len(verdicts) for outcome in Outcome if outcome is not Outcome.CORRECT},
+    }
+
+
+def as_verifier(given: str | Mapping[str, Any] | Verifier) -> Verifier:
+    """Return a verifier that is given by its registered name, as `{"name": ..., setting: value}`, or as an object.
+
+    Raises:
+        ConfigError: if there is none of this name, or it does not take a setting.
+    """
+    if isinstance(given, Verifier):
+        return given
+    settings = {"name": given} if isinstance(given, str) else dict(given) if isinstance(given, Mapping) else {}
+    name = settings.pop("name", None)
+    if not isinstance(name, str):
+        raise ConfigError(f"verifier is {given!r:.60}. Give a name such as 'number', {{'name': 'exact', 'after': "
+                          "'Answer:'}, or an object such as Number().")  # fmt: skip
+    try:
+        made: Verifier = resolve("verifier", name)(**settings)
+    except TypeError as error:
+        raise ConfigError(f"The verifier '{name}' does not take these settings: {error}.") from None
+    return made
+
+
+def described(verifier: Verifier) -> dict[str, Any]:
+    """Return the name and the settings of a verifier, from which `as_verifier` makes it again.
+
+    Raises:
+        ConfigError: if it is not registered, or has a permission: none is written into a file that others may open.
+    """
+    named: Any = fields(verifier) if is_dataclass(verifier) else ()
+    settings: dict[str, Any] = {item.name: getattr(verifier, item.name) for item in named}
+    if settings.get("allow_execution"):
+        raise ConfigError(
+            f"{type(verifier).__name__}(allow_execution=True) cannot be a setting of the task: it is saved with the "
+            "model, and a permission is given by the person at the keyboard, each time. Draw texts with "
+            "reasoner.sample, and let the verifier score these."
+        )
+    return {"name": name_of("verifier", type(verifier)), **settings}
 
 
 BOXED = ("\\boxed{", "\\fbox{", "\\boxed ")

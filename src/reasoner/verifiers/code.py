@@ -78,6 +78,14 @@ class Code(Verifier):
         """Return the tests."""
         return gold if isinstance(gold, CodeTests) else CodeTests.from_row(gold)
 
+    def gold_in(self, solution: str) -> Any:
+        """Refuse: a program says not how it is tested.
+
+        Raises:
+            DataError: always.
+        """
+        raise DataError("Code: a right program does not say how it is tested. Give the tests as gold.")
+
     def __call__(self, text: str, gold: Any) -> Verdict:
         """Run the program in a text with its tests."""
         expected = self.parse_gold(gold)

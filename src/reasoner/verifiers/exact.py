@@ -34,7 +34,7 @@ class Exact(Verifier):
         return self._plain(text) or None
 
     def parse_gold(self, gold: Any) -> Any:
-        """Return gold as a list of texts; the mark is not looked for."""
+        """Return gold as a list of texts, each the answer alone: the mark is not looked for (see `gold_in`)."""
         texts = [gold] if isinstance(gold, str) else gold
         if not isinstance(texts, list | tuple) or not texts or not all(isinstance(text, str) for text in texts):
             raise DataError(f"Exact: gold is {gold!r}. Give a text, or a list of texts.")
