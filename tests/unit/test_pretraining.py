@@ -150,7 +150,7 @@ def test_an_intermediate_task_is_started_from_with_a_new_head_and_said(tiny_bert
 def test_whole_words_and_spans_are_learned_too_and_the_record_says_so(tiny_bert, tmp_path, masking):
     done = reasoner.pretrain(tiny_bert, list(CORPUS) * 2, output_dir=tmp_path, masking=masking, learning_rate=3e-3,
                              num_train_epochs=6, **FAST)  # fmt: skip
-    assert done.after["masked_perplexity"] < 0.6 * done.before["masked_perplexity"]
+    assert done.after["masked_perplexity"] < 0.8 * done.before["masked_perplexity"]
     assert json.loads((tmp_path / "pretraining.json").read_text())["masking"] == masking
 
 

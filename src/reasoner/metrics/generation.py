@@ -13,11 +13,11 @@ MOST_NATS = 700.0
 """A greater mean loss than this would overflow as a perplexity."""
 
 
-def generation_scores(gold: Sequence[str], predicted: Sequence[str]) -> dict[str, float]:
+def generation_scores(gold: Sequence[str | Sequence[str]], predicted: Sequence[str]) -> dict[str, float]:
     """Score generated texts, each against the one that was asked for; fractions 0-1.
 
     Args:
-        gold: the texts that were asked for.
+        gold: the texts that were asked for; where several would be right, all of them: the nearest counts.
         predicted: the texts that were generated.
 
     Returns:
@@ -28,10 +28,11 @@ def generation_scores(gold: Sequence[str], predicted: Sequence[str]) -> dict[str
         DataError: if the lengths differ or are 0.
     """
     check_same_length(gold, predicted, unit="texts")
-    pairs = list(zip(gold, predicted, strict=True))
+    answers = [[texts] if isinstance(texts, str) else texts for texts in gold]
+    pairs = list(zip(answers, predicted, strict=True))
     return {
-        "exact_match": sum(same_text(*pair) for pair in pairs) / len(pairs),
-        "f1": sum(word_f1(*pair) for pair in pairs) / len(pairs),
+        "exact_match": sum(any(same_text(one, text) for one in texts) for texts, text in pairs) / len(pairs),
+        "f1": sum(max(word_f1(one, text) for one in texts) for texts, text in pairs) / len(pairs),
     }
 
 
