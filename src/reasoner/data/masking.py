@@ -95,7 +95,7 @@ def _units(batch: Batch, candidates: Tensor) -> Tensor:
     """Return the word of each candidate, (candidates,), counted over the batch in the order of the texts."""
     words = batch.targets[WORDS]  # (features, length)
     rows = torch.arange(len(words), device=words.device).unsqueeze(1) * (words.max() + 2)
-    units: Tensor = (rows + words + 1)[candidates].unique(return_inverse=True)[1]
+    units: Tensor = (rows + words + 1)[candidates].unique(return_inverse=True)[1]  # type: ignore[no-untyped-call]
     return units
 
 
