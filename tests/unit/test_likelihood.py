@@ -91,7 +91,7 @@ def test_what_pretrain_reports_of_next_tokens_is_the_same(language_models, tmp_p
 
 
 def test_a_byte_compares_tokenizers_and_a_token_does_not(tmp_path, tiny_models):
-    """Two models that give all tokens the same chance: one of bytes, one of pieces. Known truth, to the last digit."""
+    """Two models that give all tokens the same chance: one of bytes, one of pieces. The truth is known."""
     pieces = AutoTokenizer.from_pretrained(tiny_models("gpt2"))
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     vocab = {sign: number for number, sign in enumerate(sorted(alphabet))} | {"<|endoftext|>": 256}
@@ -106,10 +106,10 @@ def test_a_byte_compares_tokenizers_and_a_token_does_not(tmp_path, tiny_models):
         tokenizer.save_pretrained(tmp_path / name)
         tokens = sum(len(tokenizer(text)["input_ids"]) for text in TEXTS)
         found[name] = reasoner.perplexity(tmp_path / name, TEXTS, use_cpu=True)
-        assert found[name]["perplexity"] == pytest.approx(size)
-        assert found[name]["perplexity_per_byte"] == pytest.approx(size ** (tokens / BYTES))
-        assert found[name]["perplexity_per_word"] == pytest.approx(size ** (tokens / WORDS))
-    assert found["single"]["perplexity_per_byte"] == pytest.approx(257)  # each byte is a token
+        assert found[name]["perplexity"] == pytest.approx(size, rel=1e-4)
+        assert found[name]["perplexity_per_byte"] == pytest.approx(size ** (tokens / BYTES), rel=1e-4)
+        assert found[name]["perplexity_per_word"] == pytest.approx(size ** (tokens / WORDS), rel=1e-4)
+    assert found["single"]["perplexity_per_byte"] == pytest.approx(257, rel=1e-4)  # each byte is a token
     # The same chances for the same texts: nats a byte are 5.5 of one, and fewer of the other, whose pieces are long;
     # a token says the reverse.
     assert found["single"]["perplexity"] < found["pieces"]["perplexity"]
