@@ -11,7 +11,7 @@ from reasoner.data.sources import read_splits
 from reasoner.errors import ConfigError, DataError
 from reasoner.losses import IGNORED
 from reasoner.metrics.generation import TextSize
-from reasoner.notices import counting
+from reasoner.notices import collect, counting
 from reasoner.tasks.generation import Generation, GenerationExample, Lost
 
 USER = {"role": "user", "content": "Is the bridge closed?"}
@@ -235,12 +235,11 @@ def test_encoder_decoders_are_refused(tokenizer):
 
 
 def test_several_completions_are_references_and_the_first_is_learned(tokenizer):
-    with counting() as counted:
+    with collect() as said:
         one, other = examples(
             {"prompt": "Say no.", "completion": ["No.", "Not at all."]}, {"prompt": "a", "answer": ["b"]}
         )
-        assert any("1 rows have several completions" in text.format(n=n) for text, n in counted.items())
-        counted.clear()
+    assert [sentence for sentence in said if "1 rows have several completions: the first is learned" in sentence]
     assert (one.completion, one.references, one.answers) == ("No.", ("Not at all.",), ("No.", "Not at all."))
     assert other.answers == ("b",)
     task, (feature, _), _ = encode(Generation(max_new_tokens=8), [one, other], tokenizer)
@@ -262,7 +261,7 @@ def test_rows_of_equal_prompts_are_one_for_bleu_and_rouge():
     task = Generation(scores=["rougeL"], metric="bleu")
     assert task.scores == ("rougeL", "bleu") and task.primary_metric == "bleu" and Generation(**task.settings()) == task
     scores = task.score(predictions, rows)
-    assert scores["bleu"] == scores["rougeL"] == pytest.approx(1.0)
+    assert (scores["bleu"], scores["rougeL"]) == pytest.approx((1.0, 1.0))
     assert scores["exact_match"] == pytest.approx(1 / 3)  # rows, and not prompts
 
 
