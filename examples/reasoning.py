@@ -51,7 +51,7 @@ def main() -> None:
     settings = {"n": arguments.samples, "temperature": 0.8, "seed": arguments.seed}
     before = reasoner.sample(model, rows, task=task, **settings)
     shown("before", before, arguments.verifier)
-    print("votes of the first problems:", before.vote()[:5])
+    print("votes of the first problems:", *map(str, before.vote()[:5]))
     kept = before.correct_rows(most=2)
     result = reasoner.fine_tune(
         model,
