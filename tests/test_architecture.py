@@ -19,7 +19,7 @@ from reasoner.registry import TABLES
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "reasoner"
 
 ROWS = (
-    ("api", "experiments", "graphs", "meter", "testing"),
+    ("api", "experiments", "graphs", "meter", "testing", "untrained"),
     ("pretraining", "tuning"),
     ("distillation", "origins", "preparation", "result", "resuming", "seeds"),
     ("calibration", "checks", "comparison", "frozen", "joint", "options", "review", "storage", "whole_model"),
@@ -29,7 +29,7 @@ ROWS = (
     ("encoding", "fingerprints", "language_model", "model"),
     ("reports", "synthetic", "tasks"),
     ("frozen_parts", "heads", "layerwise"),
-    ("data", "methods", "networks", "training", "verifiers"),
+    ("data", "methods", "networks", "prefixes", "training", "verifiers"),
     ("added", "base_model", "chains", "execution", "losses", "metrics", "packing", "registry"),
     ("errors", "notices", "untrusted"),
 )

@@ -120,6 +120,14 @@ class TaskModel(nn.Module):
             network.generation_config = own
         return tokens[:, inputs["input_ids"].shape[1] :]
 
+    def run(self, inputs: dict[str, Any]) -> Any:
+        """Return what the network (with virtual tokens, if there are any) gives for these arguments, padding and all.
+
+        So a head may run it more than once, with keys and values from before.
+        """
+        run: Any = self.added if self.virtual_tokens else self.network
+        return run(**inputs)
+
     @property
     def backbone(self) -> nn.Module:
         """The pretrained part, without the task's head."""
@@ -149,8 +157,7 @@ class TaskModel(nn.Module):
             return self._outputs(batch)
 
     def _outputs(self, batch: Batch) -> Outputs:
-        run: Any = self.added if self.virtual_tokens else self.network
-        results = run(**self.head.model_inputs(batch))
+        results = self.run(self.head.model_inputs(batch))
         if self.head.auto_class is None:
             outputs: Outputs = self.head(results.last_hidden_state, batch)
             return outputs

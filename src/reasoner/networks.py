@@ -13,8 +13,12 @@ from reasoner.base_model import find_base
 from reasoner.errors import CheckpointError, ConfigError
 
 
-def check_decoder(config: Any) -> None:
+def check_decoder(config: Any, purpose: str = "generation") -> None:
     """Refuse models that do not go on with a text from left to right.
+
+    Args:
+        config: the model's.
+        purpose: stands before the message.
 
     Raises:
         ConfigError: if this is one.
@@ -24,12 +28,10 @@ def check_decoder(config: Any) -> None:
     kind = config.model_type
     advice = "Take a decoder, such as HuggingFaceTB/SmolLM2-135M-Instruct."
     if config.is_encoder_decoder:
-        raise ConfigError(
-            f"generation: '{kind}' has an encoder and a decoder, which this task does not train. {advice}"
-        )
+        raise ConfigError(f"{purpose}: '{kind}' has an encoder and a decoder, which this task does not train. {advice}")
     as_encoder = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
     if as_encoder or type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise ConfigError(f"generation: '{kind}' is no decoder, and cannot go on with a text. {advice}")
+        raise ConfigError(f"{purpose}: '{kind}' is no decoder, and cannot go on with a text. {advice}")
 
 
 def read_whole(folder: Path, auto_class: Any) -> Any:

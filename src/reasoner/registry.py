@@ -29,6 +29,7 @@ TABLES: dict[str, dict[str, str | type]] = {
         "multiple_choice": "reasoner.heads.multiple_choice:MultipleChoiceHead",
         "causal_lm": "reasoner.heads.causal_lm:CausalLMHead",
         "bi_encoder": "reasoner.heads.bi_encoder:BiEncoderHead",
+        "likelihood": "reasoner.heads.likelihood:LikelihoodHead",
     },
     "method": {
         "full": "reasoner.methods.full:Full",

@@ -27,6 +27,17 @@ class Runs(Protocol):
     def generate(self, inputs: dict[str, Tensor], **settings: Any) -> Tensor:
         """Return the tokens that a decoder goes on with, (rows, new tokens); see `TaskModel.generate`."""
 
+    def run(self, inputs: dict[str, Any]) -> Any:
+        """Return what the network gives for these arguments; see `TaskModel.run`."""
+
+    @property
+    def network(self) -> Any:
+        """Transformers' own model."""
+
+    @property
+    def virtual_tokens(self) -> int:
+        """How many positions a method put before each row."""
+
 
 class GoldProbabilities(NamedTuple):
     """How probable the gold is, beside the other label that is the most probable.

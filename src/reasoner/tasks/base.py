@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from inspect import Parameter, signature
+from math import exp
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 from reasoner.data.examples import Example
 from reasoner.data.features import Feature
-from reasoner.errors import ConfigError, Problem
+from reasoner.data.prompts import LIKELIHOOD, Asked, Prompt, choice_features, tokens_before
+from reasoner.errors import ConfigError, Problem, suggestion
+from reasoner.networks import check_decoder
 from reasoner.registry import resolve
 
 if TYPE_CHECKING:
@@ -48,10 +52,6 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     """The registered name of the head that `build_head` makes."""
     offered: ClassVar[frozenset[str]] = frozenset()
     """Which of the `head_arguments` are passed only to heads that take them: what nobody set, a head may do without."""
-    keep_together: ClassVar[bool] = False
-    """Whether the features of an example must share a batch."""
-    padding_side: ClassVar[str | None] = None
-    """Where batches are padded: "right" or "left"; None: where the tokenizer says."""
     needs_all_rows: ClassVar[str] = ""
     """Why its training rows cannot be a stream; empty: they can."""
     answer_keys: ClassVar[tuple[str, ...]] = ()
@@ -61,6 +61,16 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     """The registered name of another head; None: the task's own."""
     head_settings: Mapping[str, Any] = field(default_factory=dict)
     """Arguments for the head's constructor, JSON values."""
+
+    @property
+    def keep_together(self) -> bool:
+        """Whether the features of an example must share a batch; a plain class attribute will do."""
+        return False
+
+    @property
+    def padding_side(self) -> str | None:
+        """Where batches are padded: "right" or "left"; None: where the tokenizer says. A class attribute will do."""
+        return None
 
     @property
     @abstractmethod
@@ -290,3 +300,82 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     def settings(self) -> dict[str, Any]:
         """Return the fields as JSON values: `type(task)(**task.settings())` is an equal task."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompted(Task[ExampleT, PredictionT]):
+    """A task whose rows may also be put before a decoder: `head="likelihood"` scores what is to follow a prompt."""
+
+    prompt_names: ClassVar[tuple[str, ...]]
+    """The fields that a template may have."""
+
+    prompt: Mapping[str, Any] = field(default_factory=dict)
+    """How a decoder is asked: what of the fields of `data.prompts.Prompt` is not as usual."""
+
+    @abstractmethod
+    def usual_prompt(self) -> tuple[str, dict[str, str]]:
+        """Return the template, and the word for each label, that hold where `prompt` says nothing."""
+
+    @abstractmethod
+    def asked(self, example: ExampleT) -> Asked:
+        """Return a row as a decoder is asked."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether the head is the one for decoders."""
+        return self.head == LIKELIHOOD
+
+    @cached_property
+    def reading(self) -> Prompt:
+        """The prompt, with what is usual."""
+        template, words = self.usual_prompt()
+        return Prompt.of(self.prompt, template=template, words=words, names=self.prompt_names)
+
+    @property
+    def padding_side(self) -> str | None:
+        """For decoders on the right, so that positions count from 0 in every architecture."""
+        return "right" if self.asks else None
+
+    def with_checked_prompt(self, labels: Sequence[str]) -> Self:
+        """Return the task.
+
+        Args:
+            labels: those that may have words.
+
+        Raises:
+            ConfigError: if the prompt cannot be used.
+        """
+        if self.prompt and not self.asks:
+            raise ConfigError(f"prompt is for decoders: give head='{LIKELIHOOD}' too, or leave it out.")
+        unknown = sorted(set(self.prompt.get("words") or ()) - set(labels))
+        if unknown and not labels:
+            raise ConfigError("words are for labels, and here the choices are texts of the row. Leave them out.")
+        if unknown:
+            raise ConfigError(f"words: '{unknown[0]}' is no label. {suggestion(unknown[0], list(labels))}")
+        _ = self.reading
+        return self
+
+    def fitted_to(self, config: PreTrainedConfig, tokenizer: Any) -> Self:
+        """Return the task with what stands before an answer where nothing is asked, as tokens; for decoders alone.
+
+        Raises:
+            ConfigError: if the head is for decoders, and the model is none.
+        """
+        if not self.asks:
+            return self
+        check_decoder(config, LIKELIHOOD)
+        return replace(self, prompt={**self.prompt, "domain_tokens": tokens_before(self.reading.domain, tokenizer)})
+
+    def prompt_features(self, examples: Sequence[ExampleT], tokenizer: Any, max_length: int) -> list[list[Feature]]:
+        """Return for each example a feature a choice; see `choice_features`."""
+        return choice_features(self.reading, list(map(self.asked, examples)), tokenizer, max_length=max_length)
+
+    def prompt_arguments(self) -> dict[str, Any]:
+        """Return what a head for decoders needs."""
+        return {"domain_tokens": list(self.reading.domain_tokens)}
+
+
+def softmax(scores: Sequence[float]) -> list[float]:
+    """Return the probabilities of which these are the logits."""
+    exponentials = [exp(score - max(scores)) for score in scores]
+    return [value / sum(exponentials) for value in exponentials]

@@ -21,6 +21,7 @@ from reasoner.data.labels import (
     resolve_weights,
     unknown_labels,
 )
+from reasoner.data.prompts import LIKELIHOOD, Asked, plain_word
 from reasoner.data.windows import tokenize
 from reasoner.errors import ConfigError, DataError, Problem, raise_if_any, suggestion
 from reasoner.metrics import classification_scores, multilabel_scores, regression_scores
@@ -35,7 +36,7 @@ from reasoner.metrics.counting import (
     set_counts,
 )
 from reasoner.notices import count, say
-from reasoner.tasks.base import PartialInput, Splits, Task
+from reasoner.tasks.base import PartialInput, Prompted, Splits, softmax
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -109,8 +110,11 @@ class ClassificationExample(Example):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Classification(Task[Any, dict[str, Any]]):
-    """One label (cross-entropy), several labels (binary cross-entropy) or a number (squared error)."""
+class Classification(Prompted[Any, dict[str, Any]]):
+    """One label (cross-entropy), several labels (binary cross-entropy) or a number (squared error).
+
+    With `head="likelihood"` a decoder is asked by a prompt, and a label's score is how likely its word goes on with it.
+    """
 
     Example: ClassVar[type[Example]] = ClassificationExample
     default_head = "sequence_classification"
@@ -118,6 +122,7 @@ class Classification(Task[Any, dict[str, Any]]):
     answer_keys = ("label", "labels")
     customary_order: ClassVar[tuple[str, ...]] = ()
     """Label names that come first, in this order."""
+    prompt_names = ("text", "text_pair")
 
     kind: str | None = None
     """"single", "multi" or "number"; None: seen from the labels (lists; numbers with fractions), and said."""
@@ -133,6 +138,11 @@ class Classification(Task[Any, dict[str, Any]]):
     """At least 0, such as 2: how much less labels count that are learned already; 0: cross-entropy."""
     threshold: float = 0.5
     """With several labels: those hold whose probability is above it."""
+
+    @property
+    def keep_together(self) -> bool:
+        """For decoders: each label is a feature."""
+        return self.asks
 
     @property
     def primary_metric(self) -> str:
@@ -153,11 +163,28 @@ class Classification(Task[Any, dict[str, Any]]):
             raise ConfigError(f"{names} mean nothing for a number. Leave them out.")
         raise_if_any(problem for examples in splits.values() for problem in task._form_problems(examples))
         if kind == "number":
-            return task
+            return task._prompted()
         located = {split: task._located(examples) for split, examples in splits.items()}
         labels = learn_labels(located, given=task.labels, first=cls.customary_order)
         training = [label_name(label, task.label_names or labels) for label, _ in located.get("train", [])]
-        return replace(task, labels=labels, class_weights=resolve_weights(task.class_weights, labels, training))
+        weights = resolve_weights(task.class_weights, labels, training)
+        return replace(task, labels=labels, class_weights=weights)._prompted()
+
+    def _prompted(self) -> Self:
+        if self.asks and self.kind != "single":
+            raise ConfigError(f"head='{LIKELIHOOD}' chooses one of the labels, and here the kind is '{self.kind}'.")
+        return self.with_checked_prompt(self.labels)
+
+    def usual_prompt(self) -> tuple[str, dict[str, str]]:
+        """Return the template, and the word for each label, that hold where `prompt` says nothing."""
+        return "Text: {text}\nSecond text: {text_pair}\nLabel:", {name: plain_word(name) for name in self.labels}
+
+    def asked(self, example: Any) -> Asked:
+        """Return the row as a decoder is asked."""
+        texts = dict(zip(self.prompt_names, (example.first, example.second or ""), strict=True))
+        right = None if example.label is None else list(self.labels).index(self._name(example.label))
+        words = self.reading.words
+        return Asked(texts, [words[label] for label in self.labels], right, example.where)
 
     def problems(self, examples: Sequence[Any]) -> list[Problem]:
         """Return what is wrong with the labels of further data."""
@@ -180,6 +207,8 @@ class Classification(Task[Any, dict[str, Any]]):
 
     def encode(self, examples: Sequence[Any], tokenizer: Any, *, max_length: int, stride: int) -> list[list[Feature]]:
         """Return one feature an example; of what is too long, the longer side is cut, and the number said."""
+        if self.asks:
+            return self.prompt_features(examples, tokenizer, max_length)
         features: list[list[Feature]] = [[] for _ in examples]
         for paired in (False, True):  # apart: a text alone is not a pair whose second side is empty
             places = [place for place, example in enumerate(examples) if (example.second is not None) == paired]
@@ -196,6 +225,9 @@ class Classification(Task[Any, dict[str, Any]]):
         self, records: Sequence[Any], features: Sequence[Sequence[Feature]], examples: Sequence[Any]
     ) -> list[dict[str, Any]]:
         """Return `{"label", "score", "scores"}`; `{"labels", "scores"}` for several; `{"value"}` for a number."""
+        if self.asks:  # a record is the score of one label
+            number = len(self.labels)
+            records = [softmax(records[first : first + number]) for first in range(0, len(records), number)]
         return [self._prediction([float(value) for value in record]) for record in records]
 
     def score(self, predictions: Sequence[dict[str, Any]], examples: Sequence[Any]) -> dict[str, Any]:
@@ -276,11 +308,15 @@ class Classification(Task[Any, dict[str, Any]]):
 
     def head_arguments(self) -> dict[str, Any]:
         """Return the problem type, and weights and smoothing where they are set."""
+        if self.asks and not (self.class_weights or self.label_smoothing or self.focal_gamma):
+            return self.prompt_arguments()
         weights_and_smoothing = loss_arguments(self.labels, self.class_weights, self.label_smoothing, self.focal_gamma)
         return {"problem_type": KINDS[self.kind or "single"], **weights_and_smoothing}
 
     def model_config(self) -> dict[str, Any]:
         """Return the label names, or that there is one output without a name."""
+        if self.asks:  # the checkpoint's own output layer has no labels
+            return {}
         problem_type = KINDS[self.kind or "single"]
         if self.kind == "number":
             return {"problem_type": problem_type, "num_labels": 1}

