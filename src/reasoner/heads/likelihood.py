@@ -38,9 +38,9 @@ class LikelihoodHead(TaskHead):
     Args:
         config: of the model, a decoder.
         num_outputs: not used: the vocabulary is the model's.
-        correction: "sum": the log-probability as it is; "token" or "byte": over the choice's tokens or bytes; "prior":
-            less the log-probability of the choice after `domain_tokens` alone, that is domain-conditional PMI
-            (Holtzman et al., 2021, https://arxiv.org/abs/2104.08315).
+        correction: "sum": the log-probability as it is; "token" or "byte": over the choice's tokens or bytes (bytes
+            are the same for every tokenizer); "prior": less the log-probability of the choice after `domain_tokens`
+            alone, that is domain-conditional PMI (Holtzman et al., 2021, https://arxiv.org/abs/2104.08315).
         domain_tokens: see there.
         share_prefix: False: `infer` runs each choice whole too.
 
@@ -56,7 +56,7 @@ class LikelihoodHead(TaskHead):
         config: PreTrainedConfig,
         *,
         num_outputs: int = 1,
-        correction: str = "token",
+        correction: str = "byte",
         domain_tokens: Sequence[int] = (),
         share_prefix: bool = True,
     ) -> None:
