@@ -21,7 +21,8 @@ from reasoner.preparation import build_predictor, name_of_model, names_of_source
 from reasoner.registry import name_of
 from reasoner.reports.run import Run
 from reasoner.result import Result
-from reasoner.tasks.base import Prompted, Task
+from reasoner.tasks.base import Task
+from reasoner.tasks.prompted import Prompted
 from reasoner.training.config import TrainingConfig
 
 if TYPE_CHECKING:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import pytest
 
 import reasoner
@@ -11,6 +15,7 @@ from reasoner.notices import collect
 
 PACK = reasoner.synthetic.multiple_choice_pack(train=24, validation=8, test=12)
 NLI = reasoner.synthetic.nli_pack(train=24, validation=9, test=9)
+NLI_ASKED = reasoner.NLI(head="likelihood")
 CPU = {"use_cpu": True}
 
 
@@ -49,6 +54,43 @@ def test_saved_and_loaded_it_predicts_the_same(zero, tmp_path):
     assert loaded.predictor.task == zero.predictor.task
     for one, other in zip(loaded.predict(inputs(PACK["test"])), zero.predict(inputs(PACK["test"])), strict=True):
         assert one["scores"] == pytest.approx(other["scores"], abs=1e-5)
+
+
+def test_saved_it_predicts_the_same_in_a_new_process(zero, tmp_path):
+    zero.save(tmp_path / "model")
+    row = inputs(PACK["test"])[0]
+    script = (
+        "import json, sys, reasoner\n"
+        "result = reasoner.load(sys.argv[1], use_cpu=True)\n"
+        "print(json.dumps([result.predict(json.loads(sys.argv[2])), result.run.method]))"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "model"), json.dumps(row)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    prediction, method = json.loads(done.stdout.splitlines()[-1])
+    assert method == "zero-shot, by likelihood (byte)"
+    assert prediction["scores"] == pytest.approx(zero.predict(row)["scores"], abs=1e-5)
+
+
+@pytest.mark.parametrize(("task", "rows"), [(MultipleChoice(head="likelihood"), PACK), (NLI_ASKED, NLI)])
+def test_check_looks_at_rows_as_they_are_asked(task, rows, lively_models):
+    settings = {"task": task, **CPU}
+    assert not reasoner.check(lively_models("llama"), rows, **settings).findings
+    report = reasoner.check(lively_models("llama"), rows, max_length=24, **settings)
+    assert {finding.code for finding in report.findings} == {"cut_rows"}
+    assert all("lose the beginning of their prompt" in finding.what for finding in report.findings)
+
+
+def test_check_tells_of_all_empty_choices(lively_models):
+    rows = [
+        {**row, "choices": ["", *row["choices"][1:]]} if n in (1, 4) else row for n, row in enumerate(PACK["train"])
+    ]
+    task = MultipleChoice(head="likelihood")
+    report = reasoner.check(lively_models("llama"), {**PACK, "train": rows}, task=task, run_model=False, **CPU)
+    assert "train, rows 2, 5" in str(report) and "choice 1 is empty" in str(report)
+    plain = reasoner.check(
+        lively_models("bert"), {**PACK, "train": rows}, task="multiple_choice", run_model=False, **CPU
+    )
+    assert "is empty" not in str(plain)
 
 
 def test_labels_have_the_words_of_the_task(lively_models):

@@ -36,7 +36,8 @@ from reasoner.metrics.counting import (
     set_counts,
 )
 from reasoner.notices import count, say
-from reasoner.tasks.base import PartialInput, Prompted, Splits, softmax
+from reasoner.tasks.base import PartialInput, Splits
+from reasoner.tasks.prompted import Prompted, softmax
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

@@ -13,10 +13,11 @@ from reasoner.data.examples import Example, RowError, column, label_column, text
 from reasoner.data.features import Feature
 from reasoner.data.prompts import Asked
 from reasoner.data.windows import tokenize
-from reasoner.errors import DataError
+from reasoner.errors import DataError, Problem, raise_if_any
 from reasoner.metrics.counting import RowCounts, mean_counts, mean_from_sums
 from reasoner.notices import count
-from reasoner.tasks.base import PartialInput, Prompted, Splits, softmax
+from reasoner.tasks.base import PartialInput, Splits
+from reasoner.tasks.prompted import Prompted, softmax
 
 TEMPLATE = "{context}\nQuestion: {question}\nAnswer:"
 
@@ -91,8 +92,17 @@ class MultipleChoice(Prompted[MultipleChoiceExample, dict[str, Any]]):
 
         Raises:
             ConfigError: if the prompt cannot be used.
+            DataError: if it is there, and a choice is empty.
         """
-        return cls(**settings).with_checked_prompt(())
+        task = cls(**settings).with_checked_prompt(())
+        raise_if_any(problem for examples in splits.values() for problem in task.problems(examples))
+        return task
+
+    def problems(self, examples: Sequence[MultipleChoiceExample]) -> list[Problem]:
+        """Return the empty choices, where each is to follow a prompt."""
+        empty = [(e.where, e.choices.index(choice) + 1) for e in examples for choice in e.choices if not choice.strip()]
+        found = [Problem(where, f"choice {number} is empty", "Give it a text.") for where, number in empty]
+        return found if self.asks else []
 
     def usual_prompt(self) -> tuple[str, dict[str, str]]:
         """Return the template that holds where `prompt` says nothing; choices need no words."""
