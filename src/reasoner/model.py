@@ -19,7 +19,7 @@ from reasoner.frozen_parts import backbone_is_frozen, frozen_part
 from reasoner.heads.base import Outputs, TaskHead
 from reasoner.losses import LossSum
 from reasoner.methods.adapter import read_bottlenecks
-from reasoner.networks import add_token_types, copied, loaded, read_base, read_whole
+from reasoner.networks import add_token_types, check_pretrained, copied, loaded, read_base, read_whole
 from reasoner.notices import quietly, say
 from reasoner.packing import packed, pooler_of, reason_to_pad, worth_packing
 from reasoner.tasks.base import Task
@@ -243,7 +243,7 @@ class TaskModel(nn.Module):
         if stored in (torch.float16, torch.bfloat16):
             say(f"The checkpoint's weights are {stored}; they are trained in float32.")
         if head.pretrained:
-            _check_pretrained(network, has_head)
+            check_pretrained(network, has_head)
         elif has_head and same_labels:
             say("The checkpoint has a head for this task and these labels; it is kept.")
         elif has_head:
@@ -305,17 +305,6 @@ class TaskModel(nn.Module):
                 f"The base model '{base['name']}' is not the one that this was trained on: its weights differ. "
                 "Say where that is: load(folder, base_model=...)."
             )
-
-
-def _check_pretrained(network: Any, has_head: bool) -> None:
-    """Refuse a checkpoint without the output layer that the head needs, unless the embeddings are that layer."""
-    output = network.get_output_embeddings()
-    tied = output is not None and output.weight is network.get_input_embeddings().weight
-    if not (has_head or tied):
-        raise ConfigError(
-            f"The checkpoint has no output layer for {type(network).__name__}: it would begin from random weights, and "
-            "know no language. Choose one that has it."
-        )
 
 
 def auto_model(name: str) -> Any:

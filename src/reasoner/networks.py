@@ -34,6 +34,35 @@ def check_decoder(config: Any, purpose: str = "generation") -> None:
         raise ConfigError(f"{purpose}: '{kind}' is no decoder, and cannot go on with a text. {advice}")
 
 
+def check_filler(config: Any, tokenizer: Any) -> None:
+    """Refuse models that do not fill in masked words.
+
+    Raises:
+        ConfigError: if this is one.
+    """
+    from transformers import MODEL_FOR_MASKED_LM_MAPPING
+
+    if type(config) not in MODEL_FOR_MASKED_LM_MAPPING or tokenizer.mask_token_id is None:
+        raise ConfigError(f"cloze: '{config.model_type}' fills no masks. Take a masked language model, such as "
+                          "google-bert/bert-base-uncased.")  # fmt: skip
+
+
+def check_pretrained(network: Any, has_head: bool) -> None:
+    """Refuse a checkpoint without the output layer that the head needs, unless the embeddings are all of that layer.
+
+    Raises:
+        ConfigError: if it lacks it.
+    """
+    output = network.get_output_embeddings()
+    tied = output is not None and output.weight is network.get_input_embeddings().weight
+    own = {name for name, _ in network.named_parameters()} - _names_in_backbone(network)
+    if not (has_head or (tied and not own)):
+        raise ConfigError(
+            f"The checkpoint has no output layer for {type(network).__name__}: it would begin from random weights, and "
+            "know nothing. Choose one that has it."
+        )
+
+
 def read_whole(folder: Path, auto_class: Any) -> Any:
     """Return the network of a folder that holds all its weights."""
     network, report = auto_class.from_pretrained(

@@ -30,6 +30,9 @@ TABLES: dict[str, dict[str, str | type]] = {
         "causal_lm": "reasoner.heads.causal_lm:CausalLMHead",
         "bi_encoder": "reasoner.heads.bi_encoder:BiEncoderHead",
         "likelihood": "reasoner.heads.likelihood:LikelihoodHead",
+        "entailment": "reasoner.heads.entailment:EntailmentHead",
+        "similarity": "reasoner.heads.similarity:SimilarityHead",
+        "cloze": "reasoner.heads.cloze:ClozeHead",
     },
     "method": {
         "full": "reasoner.methods.full:Full",

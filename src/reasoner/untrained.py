@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 from reasoner.base_model import model_source
 from reasoner.comparison import score_interval
 from reasoner.data.examples import examples_from_rows
-from reasoner.data.prompts import LIKELIHOOD, NEAREST, Shot, with_shots
+from reasoner.data.prompts import LIKELIHOOD, NEAREST, WAYS, Shot, with_shots
 from reasoner.data.sources import read_splits
 from reasoner.errors import ConfigError, raise_if_any, suggestion
 from reasoner.inference import Predictor
-from reasoner.model import length_limit
-from reasoner.notices import collect
+from reasoner.model import length_limit, read_config
+from reasoner.notices import collect, say
 from reasoner.preparation import build_predictor, name_of_model, names_of_sources, task_class_and_settings, versions
 from reasoner.registry import name_of
 from reasoner.reports.run import Run
 from reasoner.result import Result
 from reasoner.tasks.base import Task
-from reasoner.tasks.prompted import Prompted
+from reasoner.tasks.prompted import Prompted, usual_way
 from reasoner.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -36,8 +36,9 @@ SELECTIONS = ("random", "balanced", NEAREST)
 
 @dataclass(frozen=True, kw_only=True)
 class _Settings:
-    """What both ways have in common."""
+    """What both functions have in common."""
 
+    by: str | None
     template: str | None
     words: Mapping[str, str] | None
     correction: str | None
@@ -47,22 +48,22 @@ class _Settings:
     tokens_per_batch: int
     use_cpu: bool
 
-    def task(self, task: Task[Any, Any]) -> Task[Any, Any]:
-        """Return the task as a decoder is asked; what is None here stays as the task has it.
+    def task(self, task: Task[Any, Any], way: str) -> Task[Any, Any]:
+        """Return the task as a model is asked; what is None here stays as the task has it.
 
         Raises:
             ConfigError: if the task chooses nothing, or has another head.
         """
         if not isinstance(task, Prompted):
-            raise ConfigError(f"{type(task).__name__} cannot be asked of a decoder without training. Tasks that choose "
+            raise ConfigError(f"{type(task).__name__} cannot be asked of a model without training. Tasks that choose "
                               "can: multiple_choice, nli, classification, relation.")  # fmt: skip
-        if task.head not in (None, LIKELIHOOD):
-            raise ConfigError(f"The task has the head '{task.head}', which has to be trained first. Leave it out.")
+        if task.head not in (None, way):
+            raise ConfigError(f"The task has the head '{task.head}', and the model is asked by {way}. Leave it out.")
         given = {"template": self.template, "words": self.words, "domain": self.domain}
         prompt = {**task.prompt, **{name: value for name, value in given.items() if value is not None}}
         own: dict[str, Any] = {} if self.correction is None else {"correction": self.correction}
         own |= {} if self.share_prefix else {"share_prefix": False}
-        return replace(task, head=LIKELIHOOD, head_settings={**task.head_settings, **own}, prompt=prompt)
+        return replace(task, head=way, head_settings={**task.head_settings, **own}, prompt=prompt)
 
 
 def zero_shot(
@@ -70,6 +71,7 @@ def zero_shot(
     data: Any,
     *,
     task: str | Task[Any, Any],
+    by: str | None = None,
     template: str | None = None,
     words: Mapping[str, str] | None = None,
     correction: str | None = None,
@@ -81,22 +83,28 @@ def zero_shot(
     tokens_per_batch: int = TOKENS_PER_BATCH,
     use_cpu: bool = False,
 ) -> Result:
-    """Let a decoder choose by likelihood, without training: which choice, or which label's word, follows the prompt?
+    """Let a model choose among choices or labels, without training.
 
     Args:
-        model: a decoder, as in `fine_tune`.
+        model: as in `fine_tune`; None: the embedded MiniLM, a sentence encoder.
         data: rows with gold: splits as in `fine_tune` (those of training are not scored, unless there are no others),
             or one source, which is called "test".
         task: a name ("multiple_choice", "nli", "classification", "relation") or a `Task`.
-        template: the text that asks, with fields in braces; see `data.prompts.Prompt`. None: the task's own.
+        by: "likelihood" (a decoder: which choice, or which label's word, follows the prompt?), "entailment" (a model
+            that was tuned for inference: does the text entail what is said of it?), "similarity" (a sentence encoder:
+            what is nearest to the text?) or "cloze" (a masked language model: what fills the gap?). None: what the
+            model is for, which is said.
+        template: the text that asks, or by entailment and similarity what is said of a row, with fields in braces; see
+            `data.prompts.Prompt`. None: the task's own.
         words: what stands for each label; for those that are not named, and with None, the task's own.
-        correction: "sum", "token", "byte" or "prior"; see `heads.likelihood.LikelihoodHead`. None: the task's own.
+        correction: by likelihood "sum", "token", "byte" or "prior"; see `heads.likelihood.LikelihoodHead`. By cloze
+            "sum" or "token". None: "byte", and "token".
         domain: for "prior", what stands before an answer where nothing is asked. None: the template's last line, if
             that has no field.
-        share_prefix: False: run each choice whole. The scores are the same, and it takes longer.
+        share_prefix: False: by likelihood run each choice whole. The scores are the same, and it takes longer.
         columns: as in `fine_tune`.
         tokenizer: as in `fine_tune`.
-        max_length: tokens of prompt and choice. None: what the model takes, at most 2,048.
+        max_length: tokens of a sequence, its choice included. None: what the model takes, at most 2,048.
         tokens_per_batch: as in `TrainingConfig`; a row with its choices that is larger is a batch of its own.
         use_cpu: also where there is a GPU.
 
@@ -104,7 +112,7 @@ def zero_shot(
         A `Result`: scores under the names of the splits, `predict`, `evaluate`, `compare`, `report`, `save`.
 
     Raises:
-        ConfigError: if the model is no decoder, the task chooses nothing, or a setting cannot be used.
+        ConfigError: if the model cannot be asked so, the task chooses nothing, or a setting cannot be used.
         DataError: if the data cannot be used.
 
     Example:
@@ -112,13 +120,14 @@ def zero_shot(
         >>> rows = reasoner.synthetic.multiple_choice_pack(train=4, validation=2, test=2)["test"]
         >>> result = reasoner.zero_shot("model.gguf", rows, task="multiple_choice")  # doctest: +SKIP
     """
-    settings = _Settings(template=template, words=words, correction=correction, domain=domain,
+    settings = _Settings(by=by, template=template, words=words, correction=correction, domain=domain,
                          share_prefix=share_prefix, max_length=max_length, tokens_per_batch=tokens_per_batch,
                          use_cpu=use_cpu)  # fmt: skip
     with collect() as notices:
-        made, examples = _read(task, settings, data, columns)
+        source = model_source(model)
+        made, examples = _read(task, settings, _way(source, by), data, columns)
         scored = _scored(examples)
-        predictor = _predictor(model, made, settings, tokenizer)
+        predictor = _predictor(source, made, settings, tokenizer)
         run = _record("zero-shot", model, predictor, scored, names_of_sources(data, list(scored)))
         return _result(predictor, run, scored, notices)
 
@@ -142,9 +151,9 @@ def few_shot(
     tokens_per_batch: int = TOKENS_PER_BATCH,
     use_cpu: bool = False,
 ) -> Result:
-    """Do as `zero_shot` does, with solved examples out of the training rows in each prompt; nothing is trained.
+    """Let a decoder choose by likelihood as `zero_shot` does, after solved examples out of the training rows.
 
-    Where a prompt is too long, whole examples are left out, and their number is said.
+    Nothing is trained. Where a prompt is too long, whole examples are left out, and their number is said.
 
     Args:
         model: as in `zero_shot`.
@@ -170,28 +179,29 @@ def few_shot(
         ConfigError: as `zero_shot` does, or if there are not as many training rows, or no labels to balance.
         DataError: if the data cannot be used.
     """
-    settings = _Settings(template=template, words=words, correction=correction, domain=domain,
+    settings = _Settings(by=LIKELIHOOD, template=template, words=words, correction=correction, domain=domain,
                          share_prefix=share_prefix, max_length=max_length, tokens_per_batch=tokens_per_batch,
                          use_cpu=use_cpu)  # fmt: skip
     with collect() as notices:
-        made, examples = _read(task, settings, data, columns)
+        source = model_source(model)
+        made, examples = _read(task, settings, LIKELIHOOD, data, columns)
         if set(examples) <= {"train"} or "train" not in examples:
             raise ConfigError("few_shot takes solved examples from train, and scores others. Give {'train': ..., "
                               "'test': ...}.")  # fmt: skip
         made = _shown(made, examples["train"], shots, choose, seed)
         scored = _scored(examples)
-        predictor = _predictor(model, made, settings, tokenizer)
+        predictor = _predictor(source, made, settings, tokenizer)
         method = f"few-shot: {shots} {choose} examples" + ("" if choose == NEAREST else f", seed {seed}")
         run = _record(method, model, predictor, scored, names_of_sources(data, list(scored)))
         return _result(predictor, run, scored, notices)
 
 
 def _read(
-    task: str | Task[Any, Any], settings: _Settings, data: Any, columns: Mapping[str, Any] | None
+    task: str | Task[Any, Any], settings: _Settings, way: str, data: Any, columns: Mapping[str, Any] | None
 ) -> tuple[Task[Any, Any], dict[str, list[Any]]]:
     """Return the task, with the labels of all rows, and the examples by split."""
     task_class, values = task_class_and_settings(task)
-    asking = settings.task(task_class(**values))
+    asking = settings.task(task_class(**values), way)
     splits = examples_from_rows(read_splits(data, columns=columns), task_class.schema(values))
     if not any(splits.values()):
         raise ConfigError("There are no rows to score. Give some.")
@@ -207,13 +217,25 @@ def _scored(examples: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
     return others or {"test": examples["train"]}
 
 
-def _predictor(model: Any, task: Task[Any, Any], settings: _Settings, tokenizer: Any) -> Predictor:
-    if model is None:
-        raise ConfigError("model=None means the embedded encoder, and a decoder is needed. Name one, such as "
-                          "HuggingFaceTB/SmolLM2-135M-Instruct, or a GGUF file.")  # fmt: skip
+def _way(source: Any, by: str | None) -> str:
+    """Return how the model is asked: as was said, or as it is made for, which is said.
+
+    Raises:
+        ConfigError: if there is no such way, or the model is for none.
+    """
+    if by is None:
+        way, reason = usual_way(read_config(source))
+        say(f"The model is asked by {way}: {reason}.")
+        return way
+    if by not in WAYS:
+        raise ConfigError(f"by is {by!r}. {suggestion(str(by), WAYS)}")
+    return by
+
+
+def _predictor(source: Any, task: Task[Any, Any], settings: _Settings, tokenizer: Any) -> Predictor:
     config = TrainingConfig(max_length=settings.max_length, tokens_per_batch=settings.tokens_per_batch,
                             use_cpu=settings.use_cpu)  # fmt: skip
-    predictor = build_predictor(model_source(model), task, config=config, tokenizer=tokenizer)
+    predictor = build_predictor(source, task, config=config, tokenizer=tokenizer)
     predictor.model.eval().requires_grad_(False)
     if settings.max_length is not None:
         return predictor
@@ -224,12 +246,13 @@ def _predictor(model: Any, task: Task[Any, Any], settings: _Settings, tokenizer:
 def _record(
     method: str, model: Any, predictor: Predictor, scored: Mapping[str, Sequence[Any]], sources: Mapping[str, str]
 ) -> Run:
-    task = predictor.task
+    task, head = predictor.task, predictor.model.head
     assert isinstance(task, Prompted)
+    correction = getattr(head, "correction", None)
     return Run(
         task=name_of("task", type(task)),
         model=name_of_model(model),
-        method=f"{method}, by likelihood ({predictor.model.head.correction})",
+        method=f"{method}, by {task.head}" + (f" ({correction})" if correction else ""),
         primary_metric=task.primary_metric,
         compared_split="test" if "test" in scored else "validation",
         labels=list(getattr(task, "labels", ())),
@@ -239,8 +262,9 @@ def _record(
         config={
             "template": task.reading.template,
             "words": dict(task.reading.words),
-            "domain": task.reading.domain,
-            "correction": predictor.model.head.correction,
+            "by": task.head,
+            **({"domain": task.reading.domain} if task.head == LIKELIHOOD else {}),
+            **({"correction": correction} if correction else {}),
             "max_length": predictor.max_length,
             "tokens_per_batch": predictor.tokens_per_batch,
         },

@@ -73,9 +73,7 @@ def test_saved_it_predicts_the_same_in_a_new_process(zero, tmp_path):
 
 @pytest.mark.parametrize(("task", "rows"), [(MultipleChoice(head="likelihood"), PACK), (NLI_ASKED, NLI)])
 def test_check_looks_at_rows_as_they_are_asked(task, rows, lively_models):
-    settings = {"task": task, **CPU}
-    assert not reasoner.check(lively_models("llama"), rows, **settings).findings
-    report = reasoner.check(lively_models("llama"), rows, max_length=24, **settings)
+    report = reasoner.check(lively_models("llama"), rows, task=task, max_length=24, **CPU)
     assert {finding.code for finding in report.findings} == {"cut_rows"}
     assert all("lose the beginning of their prompt" in finding.what for finding in report.findings)
 
@@ -159,13 +157,16 @@ def test_nearest_shots_differ_by_row_and_what_does_not_fit_is_said(lively_models
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"task": "ner"}, "NER cannot be asked of a decoder without training"),
-        ({"task": MultipleChoice(head="multiple_choice")}, "has the head 'multiple_choice', which has to be trained"),
+        ({"task": "ner"}, "NER cannot be asked of a model without training"),
+        (
+            {"task": MultipleChoice(head="multiple_choice")},
+            "has the head 'multiple_choice', and the model is asked by likelihood",
+        ),
         ({"template": "{premise}"}, "The template has the field {premise}"),
         ({"words": {"a": "b"}}, "words are for labels"),
         ({"correction": "length"}, "correction is 'length'"),
-        ({"model": None}, "a decoder is needed"),
-        ({"model": "bert"}, "likelihood: 'bert' is no decoder"),
+        ({"model": None, "by": "likelihood"}, "likelihood: 'bert' is no decoder"),
+        ({"model": "bert", "by": "likelihood"}, "likelihood: 'bert' is no decoder"),
     ],
 )
 def test_what_is_refused(settings, message, lively_models):
@@ -194,7 +195,7 @@ def test_shots_that_are_refused(settings, message, lively_models):
 
 
 def test_prompts_are_for_decoders_and_for_one_label(lively_models):
-    with pytest.raises(ConfigError, match="prompt is for decoders"):
+    with pytest.raises(ConfigError, match="prompt is for the heads"):
         MultipleChoice.from_examples({}, prompt={"template": "{question}"})
     rows = [{"text": "a", "label": ["x", "y"]}, {"text": "b", "label": ["y"]}]
     with pytest.raises(ConfigError, match="chooses one of the labels, and here the kind is 'multi'"):

@@ -17,10 +17,10 @@ from reasoner.notices import count
 BETWEEN_SHOTS = "\n\n"
 """Stands between solved examples, and before what is asked."""
 NEAREST = "nearest"
-
-
-LIKELIHOOD = "likelihood"
-"""The head that reads rows by a prompt."""
+LIKELIHOOD, ENTAILMENT, SIMILARITY, CLOZE = WAYS = ("likelihood", "entailment", "similarity", "cloze")
+"""The heads that choose among labels or choices by what these say."""
+MASK = "mask"
+"""The field of a template where the answer stands, for cloze."""
 
 
 class Asked(NamedTuple):
@@ -47,6 +47,10 @@ class Prompt:
 
     A template is text with fields in braces, such as `"Question: {question}\nAnswer:"`. A line whose field a row lacks
     is left out. What a line puts before its first field is left out where the row's text begins with it already.
+
+    By likelihood the answer follows the template. By cloze it stands at `{mask}`: `"{text} This is about {mask}."`. By
+    entailment and similarity the template is what is said of the row, with the answer as its field: `"This text is
+    about {label}."`.
     """
 
     template: str
@@ -60,16 +64,29 @@ class Prompt:
     number: int = 0
     domain_tokens: Sequence[int] = ()
     """The tokens of `domain`. Learned from the tokenizer."""
+    entailing: int = 0
+    """Which output of an NLI model says that a text entails another. Learned from the model."""
 
     @classmethod
-    def of(cls, given: Mapping[str, Any], *, template: str, words: Mapping[str, str], names: Sequence[str]) -> Self:
+    def of(
+        cls,
+        given: Mapping[str, Any],
+        *,
+        way: str,
+        template: str,
+        words: Mapping[str, str],
+        names: Sequence[str],
+        answer: str,
+    ) -> Self:
         """Make it of a task's setting and what holds where that says nothing.
 
         Args:
             given: the setting; its keys are the fields of this class.
+            way: one of `WAYS`.
             template: of the task.
             words: of the task.
-            names: the fields that a template may have.
+            names: the fields of a row that a template may have.
+            answer: the field that the answer is.
 
         Raises:
             ConfigError: if a key or a field of the template is unknown, or a label has no word or that of another.
@@ -80,8 +97,10 @@ class Prompt:
         values = {key: value for key, value in given.items() if value is not None}
         template = values.pop("template", template)
         words = {**words, **values.pop("words", {})}
-        _check_template(template, names)
+        _check_template(template, way, names, answer)
         _check_words(words)
+        if way != LIKELIHOOD and (extra := [key for key in ("domain", "shots") if values.get(key)]):
+            raise ConfigError(f"prompt: {extra[0]} is for '{LIKELIHOOD}', and here the way is '{way}'. Leave it out.")
         last = template.rsplit("\n", 1)[-1]
         values.setdefault("domain", "" if _fields_of(last) else last)
         shots = tuple(Shot(*shot) for shot in values.pop("shots", ()))
@@ -89,26 +108,46 @@ class Prompt:
 
     def render(self, texts: Mapping[str, str]) -> str:
         """Return the text that asks, without solved examples."""
-        lines = []
-        for line in self.template.split("\n"):
-            named = _fields_of(line)
-            if all(texts.get(name) for name in named):
-                if named:
-                    before = line[: line.index("{")]
-                    first = texts[named[0]]
-                    line = line[len(before) :] if before.strip() and first.startswith(before.strip()) else line
-                lines.append(line.format_map({name: text.strip() for name, text in texts.items()}))
-        return "\n".join(lines)
+        return "\n".join(line for line in _lines(self.template, texts) if line is not None)
+
+    def around(self, texts: Mapping[str, str]) -> tuple[str, str]:
+        """Return what stands before the answer and after it, for cloze."""
+        before, after = self.template.split(f"{{{MASK}}}")
+        *earlier, left = _lines(before, texts)
+        right, *later = _lines(after, texts)
+        found = [*(line for line in earlier if line is not None), left or ""]
+        return "\n".join(found), "\n".join([right or "", *(line for line in later if line is not None)])
+
+    def said(self, choice: str) -> str:
+        """Return what is said of a row with this answer, for entailment and similarity."""
+        return self.template.format_map(dict.fromkeys(_fields_of(self.template), choice.strip()))
 
     def solved(self, asked: Asked) -> Shot:
         """Return a row with gold as a solved example."""
         assert asked.right is not None
         text = self.render(asked.texts)
-        return Shot(text + gap(text) + asked.choices[asked.right].strip(), _key(asked.texts))
+        return Shot(text + gap(text) + asked.choices[asked.right].strip(), plain_text(asked.texts))
 
 
-def _key(texts: Mapping[str, str]) -> str:
+def plain_text(texts: Mapping[str, str]) -> str:
+    """Return the texts of a row without a template, one a line."""
     return "\n".join(text for text in texts.values() if text)
+
+
+def _lines(template: str, texts: Mapping[str, str]) -> list[str | None]:
+    """Return the lines of a template with the texts in them; None for one with a field that the row lacks."""
+    lines: list[str | None] = []
+    for line in template.split("\n"):
+        named = _fields_of(line)
+        if not all(texts.get(name) for name in named):
+            lines.append(None)
+            continue
+        if named:
+            before = line[: line.index("{")]
+            begun = before.strip() and texts[named[0]].startswith(before.strip())
+            line = line[len(before) :] if begun else line
+        lines.append(line.format_map({name: text.strip() for name, text in texts.items()}))
+    return lines
 
 
 def gap(prompt: str) -> str:
@@ -123,14 +162,16 @@ def _fields_of(text: str) -> list[str]:
         raise ConfigError(f"template {text!r:.60}: {error}. Write a brace of the text itself twice.") from None
 
 
-def _check_template(template: str, names: Sequence[str]) -> None:
-    used = _fields_of(template)
-    if unknown := [name for name in used if name not in names]:
-        raise ConfigError(f"The template has the field {{{unknown[0]}}}. {suggestion(unknown[0], names)}")
-    if not used:
-        raise ConfigError(
-            f"The template has no field, and would ask the same of every row. Fields: {', '.join(names)}."
-        )
+def _check_template(template: str, way: str, names: Sequence[str], answer: str) -> None:
+    needed = {ENTAILMENT: [answer], SIMILARITY: [answer]}.get(way, list(names))
+    allowed, used = [*needed, MASK] if way == CLOZE else needed, _fields_of(template)
+    if unknown := [name for name in used if name not in allowed]:
+        raise ConfigError(f"The template has the field {{{unknown[0]}}}. {suggestion(unknown[0], allowed)}")
+    if not set(used) & set(needed):
+        what = "say the same with every answer" if needed == [answer] else "ask the same of every row"
+        raise ConfigError(f"The template has no field, and would {what}. Fields: {', '.join(allowed)}.")
+    if way == CLOZE and (used.count(MASK) != 1 or template.count(f"{{{MASK}}}") != 1):
+        raise ConfigError(f"The template needs {{{MASK}}} once, where the answer is to stand. It is {template!r:.60}.")
 
 
 def _check_words(words: Mapping[str, str]) -> None:
@@ -288,10 +329,10 @@ def _chosen(prompt: Prompt, rows: Sequence[Asked]) -> list[list[int]]:
         known = weigh.fit_transform(keys)
     except ValueError:  # no word in any of them
         return [list(range(len(keys)))[-prompt.number :]] * len(rows)
-    near = (weigh.transform([_key(row.texts) for row in rows]) @ known.T).toarray()  # (rows, shots)
+    near = (weigh.transform([plain_text(row.texts) for row in rows]) @ known.T).toarray()  # (rows, shots)
     found = []
     for scores, row in zip(near, rows, strict=True):
-        order = [place for place in scores.argsort(kind="stable").tolist() if keys[place] != _key(row.texts)]
+        order = [place for place in scores.argsort(kind="stable").tolist() if keys[place] != plain_text(row.texts)]
         found.append(order[-prompt.number :])
     return found
 

@@ -21,7 +21,7 @@ from reasoner.data.labels import (
     resolve_weights,
     unknown_labels,
 )
-from reasoner.data.prompts import LIKELIHOOD, Asked, plain_word
+from reasoner.data.prompts import Asked, plain_word
 from reasoner.data.windows import tokenize
 from reasoner.errors import ConfigError, DataError, Problem, raise_if_any, suggestion
 from reasoner.metrics import classification_scores, multilabel_scores, regression_scores
@@ -37,7 +37,7 @@ from reasoner.metrics.counting import (
 )
 from reasoner.notices import count, say
 from reasoner.tasks.base import PartialInput, Splits
-from reasoner.tasks.prompted import Prompted, softmax
+from reasoner.tasks.prompted import Prompted, scores_by_row, softmax
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -114,7 +114,7 @@ class ClassificationExample(Example):
 class Classification(Prompted[Any, dict[str, Any]]):
     """One label (cross-entropy), several labels (binary cross-entropy) or a number (squared error).
 
-    With `head="likelihood"` a decoder is asked by a prompt, and a label's score is how likely its word goes on with it.
+    With the heads of `Prompted` a model is asked by a prompt, and what scores is the word of each label.
     """
 
     Example: ClassVar[type[Example]] = ClassificationExample
@@ -124,6 +124,12 @@ class Classification(Prompted[Any, dict[str, Any]]):
     customary_order: ClassVar[tuple[str, ...]] = ()
     """Label names that come first, in this order."""
     prompt_names = ("text", "text_pair")
+    usual_templates: ClassVar[Mapping[str, str]] = {
+        "likelihood": "Text: {text}\nSecond text: {text_pair}\nLabel:",
+        "entailment": "This text is about {label}.",
+        "similarity": "{label}",
+        "cloze": "{text}\n{text_pair}\nThis is about {mask}.",
+    }
 
     kind: str | None = None
     """"single", "multi" or "number"; None: seen from the labels (lists; numbers with fractions), and said."""
@@ -139,11 +145,6 @@ class Classification(Prompted[Any, dict[str, Any]]):
     """At least 0, such as 2: how much less labels count that are learned already; 0: cross-entropy."""
     threshold: float = 0.5
     """With several labels: those hold whose probability is above it."""
-
-    @property
-    def keep_together(self) -> bool:
-        """For decoders: each label is a feature."""
-        return self.asks
 
     @property
     def primary_metric(self) -> str:
@@ -173,15 +174,15 @@ class Classification(Prompted[Any, dict[str, Any]]):
 
     def _prompted(self) -> Self:
         if self.asks and self.kind != "single":
-            raise ConfigError(f"head='{LIKELIHOOD}' chooses one of the labels, and here the kind is '{self.kind}'.")
+            raise ConfigError(f"head='{self.head}' chooses one of the labels, and here the kind is '{self.kind}'.")
         return self.with_checked_prompt(self.labels)
 
-    def usual_prompt(self) -> tuple[str, dict[str, str]]:
-        """Return the template, and the word for each label, that hold where `prompt` says nothing."""
-        return "Text: {text}\nSecond text: {text_pair}\nLabel:", {name: plain_word(name) for name in self.labels}
+    def usual_words(self) -> dict[str, str]:
+        """Return the labels' own names as words."""
+        return {name: plain_word(name) for name in self.labels}
 
     def asked(self, example: Any) -> Asked:
-        """Return the row as a decoder is asked."""
+        """Return the row as the model is asked."""
         texts = dict(zip(self.prompt_names, (example.first, example.second or ""), strict=True))
         right = None if example.label is None else list(self.labels).index(self._name(example.label))
         words = self.reading.words
@@ -227,8 +228,7 @@ class Classification(Prompted[Any, dict[str, Any]]):
     ) -> list[dict[str, Any]]:
         """Return `{"label", "score", "scores"}`; `{"labels", "scores"}` for several; `{"value"}` for a number."""
         if self.asks:  # a record is the score of one label
-            number = len(self.labels)
-            records = [softmax(records[first : first + number]) for first in range(0, len(records), number)]
+            records = list(map(softmax, scores_by_row(records, features)))
         return [self._prediction([float(value) for value in record]) for record in records]
 
     def score(self, predictions: Sequence[dict[str, Any]], examples: Sequence[Any]) -> dict[str, Any]:
@@ -316,7 +316,7 @@ class Classification(Prompted[Any, dict[str, Any]]):
 
     def model_config(self) -> dict[str, Any]:
         """Return the label names, or that there is one output without a name."""
-        if self.asks:  # the checkpoint's own output layer has no labels
+        if self.asks:  # the checkpoint's own output layer stays as it is
             return {}
         problem_type = KINDS[self.kind or "single"]
         if self.kind == "number":

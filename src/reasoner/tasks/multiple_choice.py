@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from string import ascii_uppercase
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from reasoner.data.examples import Example, RowError, column, label_column, text_column
 from reasoner.data.features import Feature
@@ -17,9 +17,7 @@ from reasoner.errors import DataError, Problem, raise_if_any
 from reasoner.metrics.counting import RowCounts, mean_counts, mean_from_sums
 from reasoner.notices import count
 from reasoner.tasks.base import PartialInput, Splits
-from reasoner.tasks.prompted import Prompted, softmax
-
-TEMPLATE = "{context}\nQuestion: {question}\nAnswer:"
+from reasoner.tasks.prompted import Prompted, scores_by_row, softmax
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,15 +74,21 @@ class MultipleChoiceExample(Example):
 class MultipleChoice(Prompted[MultipleChoiceExample, dict[str, Any]]):
     """A softmax over the choices of each question; rows may differ in their number of choices.
 
-    With `head="likelihood"` a decoder is asked by a prompt, and a choice's score is how likely it goes on with it.
+    With the heads of `Prompted` a model is asked by a prompt, and what scores is the text of each choice.
     """
 
     Example = MultipleChoiceExample
     default_head = "multiple_choice"
     keep_together = True
     answer_keys = ("choice", "answer")
-
     prompt_names = ("context", "question")
+    answer_name = "choice"
+    usual_templates: ClassVar[Mapping[str, str]] = {
+        "likelihood": "{context}\nQuestion: {question}\nAnswer:",
+        "entailment": "{choice}",
+        "similarity": "{choice}",
+        "cloze": "{context}\n{question}\n{mask}",
+    }
 
     @classmethod
     def from_examples(cls, splits: Splits[MultipleChoiceExample], **settings: Any) -> Self:
@@ -99,22 +103,22 @@ class MultipleChoice(Prompted[MultipleChoiceExample, dict[str, Any]]):
         return task
 
     def problems(self, examples: Sequence[MultipleChoiceExample]) -> list[Problem]:
-        """Return the empty choices, where each is to follow a prompt."""
+        """Return the empty choices, where what they say is scored."""
         empty = [(e.where, e.choices.index(choice) + 1) for e in examples for choice in e.choices if not choice.strip()]
         found = [Problem(where, f"choice {number} is empty", "Give it a text.") for where, number in empty]
         return found if self.asks else []
 
-    def usual_prompt(self) -> tuple[str, dict[str, str]]:
-        """Return the template that holds where `prompt` says nothing; choices need no words."""
-        return TEMPLATE, {}
+    def usual_words(self) -> dict[str, str]:
+        """Return none: choices are texts."""
+        return {}
 
     def asked(self, example: MultipleChoiceExample) -> Asked:
-        """Return the row as a decoder is asked."""
+        """Return the row as the model is asked."""
         texts = {"context": example.context or "", "question": example.question}
         return Asked(texts, example.choices, example.label, example.where)
 
     def head_arguments(self) -> dict[str, Any]:
-        """Return what a head for decoders needs."""
+        """Return what a head needs of the prompt."""
         return self.prompt_arguments() if self.asks else {}
 
     @property
@@ -161,10 +165,8 @@ class MultipleChoice(Prompted[MultipleChoiceExample, dict[str, Any]]):
         examples: Sequence[MultipleChoiceExample],
     ) -> list[dict[str, Any]]:
         """Return `{"choice", "answer", "scores"}`: index, text, and a probability for each choice."""
-        remaining = iter(records)
         predictions = []
-        for example, group in zip(examples, features, strict=True):
-            logits = [next(remaining) for _ in group]
+        for example, logits in zip(examples, scores_by_row(records, features), strict=True):
             scores = softmax(logits)
             choice = max(range(len(logits)), key=logits.__getitem__)
             predictions.append({"choice": choice, "answer": example.choices[choice], "scores": scores})
