@@ -13,8 +13,8 @@ NAMES = ("context", "question")
 TEMPLATE = "{context}\nQuestion: {question}\nAnswer:"
 
 
-def prompt(template=TEMPLATE, **given):
-    return Prompt.of(given, template=template, words={}, names=NAMES)
+def prompt(template=TEMPLATE, way="likelihood", **given):
+    return Prompt.of(given, way=way, template=template, words={}, names=NAMES, answer="choice")
 
 
 def asked(question="Where is it?", choices=("in the snow", "on the bridge"), context="", right=None):
@@ -38,6 +38,23 @@ def tokenizer(request, tiny_models):
 )
 def test_templates(texts, expected):
     assert prompt().render(texts) == expected
+
+
+@pytest.mark.parametrize(
+    ("template", "context", "expected"),
+    [
+        ("{question} It is {mask}.", "", ("Why? It is ", ".")),
+        ("{context}\n{question}\n{mask} so\n{context}", "", ("Why?\n", " so")),  # lines without their field
+        ("{context} {mask}\n{question}", "", ("", "\nWhy?")),
+        ("{context}: {mask}{context}\n{question}", "It {snows}", ("It {snows}: ", "It {snows}\nWhy?")),
+    ],
+)
+def test_what_stands_around_a_mask(template, context, expected):
+    assert prompt(template, "cloze").around({"context": context, "question": "Why?"}) == expected
+
+
+def test_what_is_said_of_a_row():
+    assert prompt("It is {choice}, {choice}!", "similarity").said(" so ") == "It is so, so!"
 
 
 def test_the_domain_is_the_last_line_unless_that_has_a_field():
