@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import nn
 from reasoner.added import BOTTLENECK_FILE, PEFT_CONFIG
 from reasoner.base_model import find_base
 from reasoner.errors import CheckpointError, ConfigError
+from reasoner.notices import say
 
 
 def check_decoder(config: Any, purpose: str = "generation") -> None:
@@ -45,6 +47,29 @@ def check_filler(config: Any, tokenizer: Any) -> None:
     if type(config) not in MODEL_FOR_MASKED_LM_MAPPING or tokenizer.mask_token_id is None:
         raise ConfigError(f"cloze: '{config.model_type}' fills no masks. Take a masked language model, such as "
                           "google-bert/bert-base-uncased.")  # fmt: skip
+
+
+def usual_pooling(name: str) -> str:
+    """Return how a sentence encoder makes a vector of a text: "first" where its folder says so, else "mean".
+
+    A folder that says something else than the mean or the first token is told of.
+
+    Args:
+        name: the folder or Hub id; it is looked for as sentence-transformers writes it, `1_Pooling/config.json`.
+    """
+    from transformers.utils import cached_file
+
+    try:
+        file = cached_file(name, "1_Pooling/config.json")
+        said = json.loads(Path(str(file)).read_text("utf-8"))
+        modes = [key.removeprefix("pooling_mode_").removesuffix("_tokens") for key, value in said.items()
+                 if key.startswith("pooling_mode_") and value is True]  # fmt: skip
+        mode = said.get("pooling_mode") or modes[0]
+    except (OSError, ValueError, LookupError, AttributeError, RecursionError):  # it says nothing that can be read
+        return "mean"
+    if mode not in ("mean", "cls", "cls_token"):
+        say(f"The encoder was trained with vectors by '{mode}'; here they are the mean of its hidden states.")
+    return "first" if mode in ("cls", "cls_token") else "mean"
 
 
 def check_pretrained(network: Any, has_head: bool) -> None:

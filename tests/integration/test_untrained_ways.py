@@ -112,15 +112,31 @@ def test_similarity_is_the_cosine_of_mean_vectors(models):
 
 
 @torch.no_grad()
-def test_encoders_that_pool_the_first_token(models):
-    task = Classification(head_settings={"pooling": "first"})
-    result = reasoner.zero_shot(models("similarity"), ROWS, task=task, by="similarity", **CPU)
+@pytest.mark.parametrize("pooling", ['{"pooling_mode_cls_token": true}', '{"pooling_mode": "cls"}', None])
+def test_encoders_that_pool_the_first_token(models, tmp_path, pooling):
+    shutil.copytree(models("similarity"), tmp_path, dirs_exist_ok=True)
+    if pooling:
+        (tmp_path / "1_Pooling").mkdir()
+        (tmp_path / "1_Pooling" / "config.json").write_text(pooling)
+    task = Classification(head_settings={} if pooling else {"pooling": "first"})
+    result = reasoner.zero_shot(tmp_path, ROWS, task=task, by="similarity", **CPU)
     model, tokenizer = loaded(models("similarity"), "")
     first = [model(**tokenizer(sentence, return_tensors="pt")).last_hidden_state[0, 0]
              for sentence in (ROWS[0]["text"], *WORDS.values())]  # fmt: skip
     near = torch.stack([torch.cosine_similarity(first[0], other, dim=0) for other in first[1:]])
     found = list(result.predict(ROWS[0]["text"])["scores"].values())
     assert found == pytest.approx((near / 0.05).softmax(0).tolist(), abs=1e-5)
+
+
+def test_a_pooling_that_is_not_known_is_said(models, tmp_path):
+    shutil.copytree(models("similarity"), tmp_path, dirs_exist_ok=True)
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling" / "config.json").write_text('{"pooling_mode_max_tokens": true}')
+    result = reasoner.zero_shot(tmp_path, ROWS, task="classification", **CPU)
+    assert any("vectors by 'max'; here they are the mean" in notice for notice in result.run.notices)
+    (tmp_path / "1_Pooling" / "config.json").write_text("[")
+    broken = reasoner.zero_shot(tmp_path, ROWS, task="classification", **CPU)
+    assert broken.predict("A dog.") == result.predict("A dog.")
 
 
 @pytest.mark.parametrize("architecture", ["bert", "roberta"])

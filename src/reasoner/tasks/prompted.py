@@ -24,7 +24,7 @@ from reasoner.data.prompts import (
 )
 from reasoner.data.statements import cloze_features, entailment_features, similarity_features
 from reasoner.errors import ConfigError, suggestion
-from reasoner.networks import check_decoder, check_filler
+from reasoner.networks import check_decoder, check_filler, usual_pooling
 from reasoner.tasks.base import ExampleT, PredictionT, Task
 
 if TYPE_CHECKING:
@@ -144,6 +144,8 @@ class Prompted(Task[ExampleT, PredictionT]):
             return self._with(entailing=output)
         if self.head == CLOZE:
             check_filler(config, tokenizer)
+        if self.head == SIMILARITY and "pooling" not in self.head_settings:
+            return replace(self, head_settings={**self.head_settings, "pooling": usual_pooling(config._name_or_path)})
         return self
 
     def _with(self, **learned: Any) -> Self:
