@@ -5,7 +5,8 @@
     python examples/zero_shot.py --data test.jsonl --task nli --model DECODER --train train.jsonl --shots 6
 
 Rows of files are those of the task. Without files it sorts a few sentences into topics; without --model the embedded
-MiniLM does it, by the similarity of a sentence and a topic. With --shots the model must be a decoder.
+MiniLM does it, by the similarity of a sentence and a topic. With --shots the model must be a decoder, or with
+--by setfit a sentence encoder.
 """
 
 import argparse
@@ -25,10 +26,10 @@ def main() -> None:
     parser.add_argument("--data", help="a file of rows with gold, in any format that reasoner reads")
     parser.add_argument("--task", default="classification", help="or multiple_choice, nli, relation")
     parser.add_argument("--model", help="Hub id, folder or GGUF file")
-    parser.add_argument("--by", help="likelihood, entailment, similarity or cloze; none: what the model is for")
+    parser.add_argument("--by", help="likelihood, entailment, similarity, cloze; with --shots setfit")
     parser.add_argument("--template", help="the text that asks, or what is said of a row")
     parser.add_argument("--train", help="a file of rows that solved examples are taken from")
-    parser.add_argument("--shots", type=int, default=0, help="how many solved examples stand in each prompt")
+    parser.add_argument("--shots", type=int, default=0, help="how many solved examples are shown, or learned from")
     parser.add_argument("--output", default="output/zero_shot", help="folder for the model")
     arguments = parser.parse_args()
 
@@ -36,7 +37,8 @@ def main() -> None:
     settings = {"task": arguments.task, "template": arguments.template}
     if arguments.shots:
         splits = {"train": arguments.train or rows[::2], "test": arguments.data or rows[1::2]}
-        result = reasoner.few_shot(arguments.model, splits, shots=arguments.shots, **settings)
+        settings |= {"by": arguments.by or "likelihood", "shots": arguments.shots}
+        result = reasoner.few_shot(arguments.model, splits, **settings)
     else:
         result = reasoner.zero_shot(arguments.model, arguments.data or rows, by=arguments.by, **settings)
     result.save(arguments.output)

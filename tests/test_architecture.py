@@ -20,7 +20,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "reasoner"
 
 ROWS = (
     ("api", "experiments", "graphs", "meter", "testing", "untrained"),
-    ("pretraining", "tuning"),
+    ("contrastive", "pretraining", "tuning"),
     ("distillation", "origins", "preparation", "result", "resuming", "seeds"),
     ("calibration", "checks", "comparison", "frozen", "joint", "options", "review", "storage", "whole_model"),
     ("proof", "streaming"),

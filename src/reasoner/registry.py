@@ -32,6 +32,7 @@ TABLES: dict[str, dict[str, str | type]] = {
         "likelihood": "reasoner.heads.likelihood:LikelihoodHead",
         "entailment": "reasoner.heads.entailment:EntailmentHead",
         "similarity": "reasoner.heads.similarity:SimilarityHead",
+        "sentence": "reasoner.heads.sentence:SentenceHead",
         "cloze": "reasoner.heads.cloze:ClozeHead",
     },
     "method": {

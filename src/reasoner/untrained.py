@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from reasoner.base_model import model_source
 from reasoner.comparison import score_interval
+from reasoner.contrastive import SETFIT, tuned_by_setfit
 from reasoner.data.examples import examples_from_rows
 from reasoner.data.prompts import LIKELIHOOD, NEAREST, WAYS, Shot, with_shots
 from reasoner.data.sources import read_splits
@@ -17,12 +18,14 @@ from reasoner.errors import ConfigError, raise_if_any, suggestion
 from reasoner.inference import Predictor
 from reasoner.model import length_limit, read_config
 from reasoner.notices import collect, say
+from reasoner.options import LOSS_SETTINGS
 from reasoner.preparation import build_predictor, name_of_model, names_of_sources, task_class_and_settings, versions
 from reasoner.registry import name_of
 from reasoner.reports.run import Run
 from reasoner.result import Result
 from reasoner.tasks.base import Task
-from reasoner.tasks.prompted import Prompted, usual_way
+from reasoner.tasks.classification import Classification
+from reasoner.tasks.prompted import SENTENCE, Prompted, usual_way
 from reasoner.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -64,6 +67,29 @@ class _Settings:
         own: dict[str, Any] = {} if self.correction is None else {"correction": self.correction}
         own |= {} if self.share_prefix else {"share_prefix": False}
         return replace(task, head=way, head_settings={**task.head_settings, **own}, prompt=prompt)
+
+    def for_setfit(self, task: Task[Any, Any]) -> Task[Any, Any]:
+        """Return the task as SetFit learns it.
+
+        Raises:
+            ConfigError: if the task has no labels, or a setting is for prompts.
+        """
+        if not isinstance(task, Classification):
+            raise ConfigError(f"by='{SETFIT}' learns labels, and {type(task).__name__} has none. Tasks that have: "
+                              "classification, nli, relation.")  # fmt: skip
+        prompts = {"template": self.template, "words": self.words, "correction": self.correction,
+                   "domain": self.domain, "share_prefix": None if self.share_prefix else False}  # fmt: skip
+        given = [name for name, value in prompts.items() if value is not None]
+        given += [name for name in ("head", "head_settings", "prompt", *LOSS_SETTINGS) if getattr(task, name)]
+        if given:
+            raise ConfigError(f"by='{SETFIT}' does not take: {', '.join(given)}. Leave that out.")
+        return replace(task, head=SENTENCE, kind=task.kind or "single")
+
+    def config(self, seed: int = 0) -> TrainingConfig:
+        """Return what the predictor is made with."""
+        return TrainingConfig(
+            max_length=self.max_length, tokens_per_batch=self.tokens_per_batch, use_cpu=self.use_cpu, seed=seed
+        )
 
 
 def zero_shot(
@@ -125,10 +151,12 @@ def zero_shot(
                          use_cpu=use_cpu)  # fmt: skip
     with collect() as notices:
         source = model_source(model)
-        made, examples = _read(task, settings, _way(source, by), data, columns)
+        way = _way(source, by)
+        made, examples = _read(task, lambda given: settings.task(given, way), data, columns)
         scored = _scored(examples)
         predictor = _predictor(source, made, settings, tokenizer)
-        run = _record("zero-shot", model, predictor, scored, names_of_sources(data, list(scored)))
+        asked, config = _asked(predictor)
+        run = _record(f"zero-shot, {asked}", model, predictor, scored, names_of_sources(data, list(scored)), config)
         return _result(predictor, run, scored, notices)
 
 
@@ -137,6 +165,7 @@ def few_shot(
     data: Any,
     *,
     task: str | Task[Any, Any],
+    by: str = LIKELIHOOD,
     shots: int = 8,
     choose: str = "random",
     seed: int = 0,
@@ -151,14 +180,19 @@ def few_shot(
     tokens_per_batch: int = TOKENS_PER_BATCH,
     use_cpu: bool = False,
 ) -> Result:
-    """Let a decoder choose by likelihood as `zero_shot` does, after solved examples out of the training rows.
+    """Let a model choose as `zero_shot` does, with a few solved examples out of the training rows.
 
-    Nothing is trained. Where a prompt is too long, whole examples are left out, and their number is said.
+    By likelihood a decoder sees them in each prompt, and nothing is trained. Where a prompt is too long, whole examples
+    are left out, and their number is said.
 
     Args:
         model: as in `zero_shot`.
         data: splits, with "train" among them and at least one other.
         task: as in `zero_shot`.
+        by: "likelihood", or "setfit": a sentence encoder is tuned on the solved examples by the library of this name
+            (the extra `setfit`); see `contrastive`. For classification with one label, nli and relation; of what
+            follows it takes `shots`, "random" and "balanced", `seed`, `columns`, `max_length`, `tokens_per_batch` and
+            `use_cpu`.
         shots: how many solved examples.
         choose: "random": drawn once, the same for all rows; "balanced": drawn so that all labels are shown as often
             (but for one); "nearest": for each row those whose words are most like its own (cosine of TF-IDF), the
@@ -179,29 +213,45 @@ def few_shot(
         ConfigError: as `zero_shot` does, or if there are not as many training rows, or no labels to balance.
         DataError: if the data cannot be used.
     """
-    settings = _Settings(by=LIKELIHOOD, template=template, words=words, correction=correction, domain=domain,
+    settings = _Settings(by=by, template=template, words=words, correction=correction, domain=domain,
                          share_prefix=share_prefix, max_length=max_length, tokens_per_batch=tokens_per_batch,
                          use_cpu=use_cpu)  # fmt: skip
     with collect() as notices:
         source = model_source(model)
-        made, examples = _read(task, settings, LIKELIHOOD, data, columns)
-        if set(examples) <= {"train"} or "train" not in examples:
-            raise ConfigError("few_shot takes solved examples from train, and scores others. Give {'train': ..., "
-                              "'test': ...}.")  # fmt: skip
-        made = _shown(made, examples["train"], shots, choose, seed)
-        scored = _scored(examples)
-        predictor = _predictor(source, made, settings, tokenizer)
+        _check_few_shot(by, choose, tokenizer)
+        prepared = settings.for_setfit if by == SETFIT else lambda given: settings.task(given, by)
+        made, examples = _read(task, prepared, data, columns)
+        chosen, scored = _chosen(made, examples, shots, choose, seed), _scored(examples)
+        if by == SETFIT:
+            predictor, config = tuned_by_setfit(source, made, chosen, config=settings.config(seed))
+            asked = f"by {SETFIT}"
+        else:
+            predictor = _predictor(source, _shown(made, chosen, shots, choose), settings, tokenizer)
+            asked, config = _asked(predictor)
         method = f"few-shot: {shots} {choose} examples" + ("" if choose == NEAREST else f", seed {seed}")
-        run = _record(method, model, predictor, scored, names_of_sources(data, list(scored)))
+        run = _record(f"{method}, {asked}", model, predictor, scored, names_of_sources(data, list(scored)), config)
         return _result(predictor, run, scored, notices)
 
 
+def _check_few_shot(by: str, choose: str, tokenizer: Any) -> None:
+    if by not in (LIKELIHOOD, SETFIT):
+        raise ConfigError(f"few_shot is by '{LIKELIHOOD}' or '{SETFIT}', not by {by!r}.")
+    if choose not in SELECTIONS:
+        raise ConfigError(f"choose is {choose!r}. {suggestion(str(choose), SELECTIONS)}")
+    if by == SETFIT and (choose == NEAREST or tokenizer is not None):
+        what = "tokenizer" if tokenizer is not None else "choose='nearest'"
+        raise ConfigError(f"by='{SETFIT}' does not take: {what}. Leave that out.")
+
+
 def _read(
-    task: str | Task[Any, Any], settings: _Settings, way: str, data: Any, columns: Mapping[str, Any] | None
+    task: str | Task[Any, Any],
+    prepared: Callable[[Task[Any, Any]], Task[Any, Any]],
+    data: Any,
+    columns: Mapping[str, Any] | None,
 ) -> tuple[Task[Any, Any], dict[str, list[Any]]]:
     """Return the task, with the labels of all rows, and the examples by split."""
     task_class, values = task_class_and_settings(task)
-    asking = settings.task(task_class(**values), way)
+    asking = prepared(task_class(**values))
     splits = examples_from_rows(read_splits(data, columns=columns), task_class.schema(values))
     if not any(splits.values()):
         raise ConfigError("There are no rows to score. Give some.")
@@ -233,9 +283,7 @@ def _way(source: Any, by: str | None) -> str:
 
 
 def _predictor(source: Any, task: Task[Any, Any], settings: _Settings, tokenizer: Any) -> Predictor:
-    config = TrainingConfig(max_length=settings.max_length, tokens_per_batch=settings.tokens_per_batch,
-                            use_cpu=settings.use_cpu)  # fmt: skip
-    predictor = build_predictor(source, task, config=config, tokenizer=tokenizer)
+    predictor = build_predictor(source, task, config=settings.config(), tokenizer=tokenizer)
     predictor.model.eval().requires_grad_(False)
     if settings.max_length is not None:
         return predictor
@@ -243,31 +291,37 @@ def _predictor(source: Any, task: Task[Any, Any], settings: _Settings, tokenizer
     return replace(predictor, max_length=min(limit, LONGEST_PROMPT))
 
 
-def _record(
-    method: str, model: Any, predictor: Predictor, scored: Mapping[str, Sequence[Any]], sources: Mapping[str, str]
-) -> Run:
-    task, head = predictor.task, predictor.model.head
+def _asked(predictor: Predictor) -> tuple[str, dict[str, Any]]:
+    """Return how the model is asked: in a word, and its settings for the record."""
+    task, correction = predictor.task, getattr(predictor.model.head, "correction", None)
     assert isinstance(task, Prompted)
-    correction = getattr(head, "correction", None)
+    config = {"by": task.head, "template": task.reading.template, "words": dict(task.reading.words)}
+    config |= {"domain": task.reading.domain} if task.head == LIKELIHOOD else {}
+    config |= {"correction": correction} if correction else {}
+    return f"by {task.head}" + (f" ({correction})" if correction else ""), config
+
+
+def _record(
+    method: str,
+    model: Any,
+    predictor: Predictor,
+    scored: Mapping[str, Sequence[Any]],
+    sources: Mapping[str, str],
+    config: Mapping[str, Any],
+) -> Run:
+    task, weights = predictor.task, list(predictor.model.parameters())
     return Run(
         task=name_of("task", type(task)),
         model=name_of_model(model),
-        method=f"{method}, by {task.head}" + (f" ({correction})" if correction else ""),
+        method=method,
         primary_metric=task.primary_metric,
         compared_split="test" if "test" in scored else "validation",
         labels=list(getattr(task, "labels", ())),
         rows={split: len(rows) for split, rows in scored.items()},
         sources=dict(sources),
-        parameters=sum(weight.numel() for weight in predictor.model.parameters()),
-        config={
-            "template": task.reading.template,
-            "words": dict(task.reading.words),
-            "by": task.head,
-            **({"domain": task.reading.domain} if task.head == LIKELIHOOD else {}),
-            **({"correction": correction} if correction else {}),
-            "max_length": predictor.max_length,
-            "tokens_per_batch": predictor.tokens_per_batch,
-        },
+        parameters=sum(weight.numel() for weight in weights),
+        trainable_parameters=sum(weight.numel() for weight in weights if weight.requires_grad),
+        config={**config, "max_length": predictor.max_length, "tokens_per_batch": predictor.tokens_per_batch},
         versions=versions(),
     )
 
@@ -287,25 +341,30 @@ def _result(predictor: Predictor, run: Run, scored: Mapping[str, list[Any]], not
 # --- solved examples -------------------------------------------------------------------------------------------------
 
 
-def _shown(task: Task[Any, Any], rows: Sequence[Any], shots: int, choose: str, seed: int) -> Task[Any, Any]:
-    """Return the task with solved examples in its prompt."""
-    assert isinstance(task, Prompted)
-    if choose not in SELECTIONS:
-        raise ConfigError(f"choose is {choose!r}. {suggestion(str(choose), SELECTIONS)}")
+def _chosen(task: Task[Any, Any], examples: Mapping[str, list[Any]], shots: int, choose: str, seed: int) -> list[Any]:
+    """Return the training rows that are shown; for the nearest all of them, since those differ by row."""
+    if set(examples) <= {"train"} or "train" not in examples:
+        raise ConfigError("few_shot takes solved examples from train, and scores others. Give {'train': ..., "
+                          "'test': ...}.")  # fmt: skip
+    rows = examples["train"]
     if not isinstance(shots, int) or isinstance(shots, bool) or not 1 <= shots <= len(rows):
         raise ConfigError(f"shots is {shots!r}, and there are {len(rows)} training rows. Give 1 to {len(rows)}; "
                           "for none there is zero_shot.")  # fmt: skip
     random = Random(seed)
     if choose == "balanced":
-        chosen = _balanced(task, rows, shots, random)
-    else:
-        chosen = random.sample(list(rows), len(rows) if choose == NEAREST else shots)
+        return _balanced(task, rows, shots, random)
+    return random.sample(list(rows), len(rows) if choose == NEAREST else shots)
+
+
+def _shown(task: Task[Any, Any], chosen: Sequence[Any], shots: int, choose: str) -> Task[Any, Any]:
+    """Return the task with solved examples in its prompt."""
+    assert isinstance(task, Prompted)
     found: list[Shot] = [task.reading.solved(task.asked(row)) for row in chosen]
     order, number = (NEAREST, shots) if choose == NEAREST else ("", 0)
     return replace(task, prompt=with_shots(task.prompt, found, order=order, number=number))
 
 
-def _balanced(task: Prompted[Any, Any], rows: Sequence[Any], shots: int, random: Random) -> list[Any]:
+def _balanced(task: Task[Any, Any], rows: Sequence[Any], shots: int, random: Random) -> list[Any]:
     """Return rows of all labels in turn, in a random order.
 
     Raises:

@@ -47,15 +47,13 @@ class SimilarityHead(TaskHead):
         pooling: str = "mean",
     ) -> None:
         super().__init__(config, num_outputs=num_outputs)
-        if pooling not in POOLINGS:
-            raise ConfigError(f"pooling is {pooling!r}. Give one of {', '.join(POOLINGS)}.")
         if not similarity_temperature > 0:
             raise ConfigError(f"similarity_temperature is {similarity_temperature!r}. Give a number above 0.")
-        self.similarity_temperature, self.pooling = similarity_temperature, pooling
+        self.similarity_temperature, self.pooling = similarity_temperature, check_pooling(pooling)
 
     def forward(self, hidden: Tensor, batch: Batch) -> Outputs:
         """Return the vector of each feature."""
-        return {"vectors": self._vectors(hidden, batch.inputs["attention_mask"])}
+        return {"vectors": sentence_vectors(hidden, batch.inputs["attention_mask"], pooling=self.pooling)}
 
     def loss(self, outputs: Outputs, batch: Batch) -> LossSum:
         """Return the cross-entropy of each row over its labels, summed, and the number of rows."""
@@ -71,17 +69,9 @@ class SimilarityHead(TaskHead):
     def infer(self, model: Runs, batch: Batch) -> list[Any]:
         """Return the score of each label; sequences that are equal, such as those of labels, are run once."""
         inputs, place = distinct(batch.inputs)
-        vectors = self._vectors(model.run(inputs).last_hidden_state, inputs["attention_mask"])
+        hidden = model.run(inputs).last_hidden_state
+        vectors = sentence_vectors(hidden, inputs["attention_mask"], pooling=self.pooling)
         return self.predict({"vectors": vectors[place]}, batch)
-
-    def _vectors(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Return vectors of length 1, (rows, width), of hidden states (rows, length, width) and mask (rows, length)."""
-        if self.pooling == "first":
-            pooled = hidden[torch.arange(len(hidden), device=hidden.device), mask.argmax(1)]
-        else:
-            weights = mask.unsqueeze(-1).to(hidden.dtype)  # (rows, length, 1)
-            pooled = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
-        return torch.nn.functional.normalize(at_least_float32(pooled), dim=-1)
 
     def _scores(self, vectors: Tensor, group: Tensor) -> Tensor:
         """Return the cosine with the text of the same row over the temperature, (features,)."""
@@ -93,3 +83,32 @@ def _is_text(group: Tensor) -> Tensor:
     """Return which features are the first of their group, (features,)."""
     before = torch.nn.functional.pad(group[:-1], (1, 0), value=-1)
     return group != before
+
+
+def check_pooling(pooling: str) -> str:
+    """Return it.
+
+    Raises:
+        ConfigError: if there is no such pooling.
+    """
+    if pooling not in POOLINGS:
+        raise ConfigError(f"pooling is {pooling!r}. Give one of {', '.join(POOLINGS)}.")
+    return pooling
+
+
+def sentence_vectors(hidden: Tensor, mask: Tensor, *, pooling: str, normalized: bool = True) -> Tensor:
+    """Return a vector for each text, (rows, width).
+
+    Args:
+        hidden: (rows, length, width), the hidden states.
+        mask: (rows, length), 1 where a token stands.
+        pooling: "mean": of the hidden states; "first": that of the first token.
+        normalized: scale each to length 1.
+    """
+    if pooling == "first":
+        pooled = hidden[torch.arange(len(hidden), device=hidden.device), mask.argmax(1)]
+    else:
+        weights = mask.unsqueeze(-1).to(hidden.dtype)  # (rows, length, 1)
+        pooled = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
+    vectors = at_least_float32(pooled)
+    return torch.nn.functional.normalize(vectors, dim=-1) if normalized else vectors

@@ -37,7 +37,7 @@ from reasoner.metrics.counting import (
 )
 from reasoner.notices import count, say
 from reasoner.tasks.base import PartialInput, Splits
-from reasoner.tasks.prompted import Prompted, scores_by_row, softmax
+from reasoner.tasks.prompted import SENTENCE, Prompted, as_one_text, scores_by_row, softmax
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -165,17 +165,12 @@ class Classification(Prompted[Any, dict[str, Any]]):
             raise ConfigError(f"{names} mean nothing for a number. Leave them out.")
         raise_if_any(problem for examples in splits.values() for problem in task._form_problems(examples))
         if kind == "number":
-            return task._prompted()
+            return task.with_checked_prompt((), kind=kind)
         located = {split: task._located(examples) for split, examples in splits.items()}
         labels = learn_labels(located, given=task.labels, first=cls.customary_order)
         training = [label_name(label, task.label_names or labels) for label, _ in located.get("train", [])]
         weights = resolve_weights(task.class_weights, labels, training)
-        return replace(task, labels=labels, class_weights=weights)._prompted()
-
-    def _prompted(self) -> Self:
-        if self.asks and self.kind != "single":
-            raise ConfigError(f"head='{self.head}' chooses one of the labels, and here the kind is '{self.kind}'.")
-        return self.with_checked_prompt(self.labels)
+        return replace(task, labels=labels, class_weights=weights).with_checked_prompt(labels, kind=kind)
 
     def usual_words(self) -> dict[str, str]:
         """Return the labels' own names as words."""
@@ -212,10 +207,11 @@ class Classification(Prompted[Any, dict[str, Any]]):
         if self.asks:
             return self.prompt_features(examples, tokenizer, max_length)
         features: list[list[Feature]] = [[] for _ in examples]
+        sides = [(as_one_text(e), None) if self.head == SENTENCE else (e.first, e.second) for e in examples]
         for paired in (False, True):  # apart: a text alone is not a pair whose second side is empty
-            places = [place for place, example in enumerate(examples) if (example.second is not None) == paired]
-            firsts = [examples[place].first for place in places]
-            seconds = [examples[place].second for place in places] if paired else None
+            places = [place for place, (_, second) in enumerate(sides) if (second is not None) == paired]
+            firsts = [sides[place][0] for place in places]
+            seconds = [sides[place][1] or "" for place in places] if paired else None
             windows, cut = tokenize(tokenizer, firsts, seconds, max_length=max_length)
             if cut:
                 count(f"{{n}} texts are longer than max_length={max_length} tokens; the longer side was cut.", cut)

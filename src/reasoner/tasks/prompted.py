@@ -30,6 +30,8 @@ from reasoner.tasks.base import ExampleT, PredictionT, Task
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
+SENTENCE = "sentence"
+"""The head that reads a pair as one text."""
 FEATURES = {
     LIKELIHOOD: choice_features,
     ENTAILMENT: entailment_features,
@@ -104,11 +106,12 @@ class Prompted(Task[ExampleT, PredictionT]):
         """With a prompt on the right, so that positions count from 0 in every architecture."""
         return "right" if self.asks else None
 
-    def with_checked_prompt(self, labels: Sequence[str]) -> Self:
+    def with_checked_prompt(self, labels: Sequence[str], *, kind: str = "single") -> Self:
         """Return the task.
 
         Args:
             labels: those that may have words.
+            kind: what holds of them: a prompt is for a "single" one.
 
         Raises:
             ConfigError: if the prompt cannot be used.
@@ -118,6 +121,8 @@ class Prompted(Task[ExampleT, PredictionT]):
                 raise ConfigError(f"prompt is for the heads {', '.join(WAYS)}: give head='{LIKELIHOOD}', or another of "
                                   "them, too, or leave it out.")  # fmt: skip
             return self
+        if kind != "single":
+            raise ConfigError(f"head='{self.head}' chooses one of the labels, and here the kind is '{kind}'.")
         unknown = sorted(set(self.prompt.get("words") or ()) - set(labels))
         if unknown and not labels:
             raise ConfigError("words are for labels, and here the choices are texts of the row. Leave them out.")
@@ -185,6 +190,11 @@ def usual_way(config: PreTrainedConfig) -> tuple[str, str]:
             raise
         return SIMILARITY, "it is an encoder, and has no head"
     return LIKELIHOOD, "it is a decoder"
+
+
+def as_one_text(example: Any) -> str:
+    """Return the text that a label is about, or both texts with a space between them."""
+    return " ".join(filter(None, (example.first, example.second)))
 
 
 def scores_by_row(records: Iterable[Any], features: Sequence[Sequence[Feature]]) -> list[list[float]]:
