@@ -10,6 +10,7 @@ import pytest
 import reasoner
 from reasoner import Classification, contrastive
 from reasoner.errors import ConfigError
+from reasoner.testing import check_head
 
 CPU = {"use_cpu": True}
 TRAIN = [
@@ -81,6 +82,12 @@ def test_it_is_saved_and_compared(learned, tmp_path):
     for one, other in zip(found.predict(texts), result.predict(texts), strict=True):
         assert one["scores"] == pytest.approx(other["scores"], abs=1e-5)
     assert found.compare(result, TEST).fixed == []
+
+
+@pytest.mark.parametrize("pooling", ["mean", "first"])
+def test_its_head_keeps_the_contract(lively_bert, pooling):
+    task = Classification(head_settings={"pooling": pooling})
+    check_head("sentence", task=task, rows=TRAIN, model=lively_bert)
 
 
 def test_its_head_is_trained_by_fine_tune_too(lively_bert):

@@ -167,6 +167,20 @@ def _by_value(name: str) -> tuple[int, float, str, str]:
     return (0, value, "", name) if isfinite(value) else (1, 0.0, name.casefold(), name)
 
 
+def as_number(label: Any) -> float | None:
+    """Return the number that a label is, or is the text of (CSV files hold nothing but text); None if it is none."""
+    try:
+        number = float(label)
+    except (TypeError, ValueError):
+        return None
+    return number if isfinite(number) else None
+
+
+def as_tuple(label: Any) -> tuple[Any, ...]:
+    """Return several labels, or one, or none, as a tuple."""
+    return label if isinstance(label, tuple) else (label,)
+
+
 # --- inference -------------------------------------------------------------------------------------------------------
 
 SYNONYMS = {

@@ -12,6 +12,8 @@ from reasoner.data.examples import NO_GOLD, Example, RowError, column, label_col
 from reasoner.data.features import Feature
 from reasoner.data.labels import (
     Label,
+    as_number,
+    as_tuple,
     check_loss_settings,
     label_config,
     label_name,
@@ -36,7 +38,7 @@ from reasoner.metrics.counting import (
     set_counts,
 )
 from reasoner.notices import count, say
-from reasoner.tasks.base import PartialInput, Splits
+from reasoner.tasks.base import PartialInput, Said, Splits
 from reasoner.tasks.prompted import SENTENCE, Prompted, as_one_text, scores_by_row, softmax
 
 if TYPE_CHECKING:
@@ -232,7 +234,7 @@ class Classification(Prompted[Any, dict[str, Any]]):
         if self.kind == "number":
             return dict(regression_scores([float(e.label) for e in examples], [p["value"] for p in predictions]))
         if self.kind == "multi":
-            gold = [{self._name(label) for label in _as_tuple(example.label)} for example in examples]
+            gold = [{self._name(label) for label in as_tuple(example.label)} for example in examples]
             return dict(multilabel_scores(gold, [set(p["labels"]) for p in predictions], labels=list(self.labels)))
         names = [self._name(example.label) for example in examples]
         return dict(classification_scores(names, [p["label"] for p in predictions], labels=list(self.labels)))
@@ -241,7 +243,7 @@ class Classification(Prompted[Any, dict[str, Any]]):
         """Return the label, or the labels; a number has no name."""
         if self.kind == "number" or example.label is None:
             return ()
-        return tuple(self._name(label) for label in _as_tuple(example.label))
+        return tuple(self._name(label) for label in as_tuple(example.label))
 
     def primary_counts(self, predictions: Sequence[dict[str, Any]], examples: Sequence[Any]) -> RowCounts | None:
         """Return macro F1, micro F1 or Pearson's correlation as a function of sums."""
@@ -260,6 +262,20 @@ class Classification(Prompted[Any, dict[str, Any]]):
             return None
         found = [set(p["labels"]) if self.kind == "multi" else {p["label"]} for p in predictions]
         return [set(self.gold_names(e)) == labels for e, labels in zip(examples, found, strict=True)]
+
+    def said(self, prediction: dict[str, Any]) -> frozenset[Said] | None:
+        """Return the label, or the labels; numbers are not compared."""
+        if self.kind == "number":
+            return None
+        return frozenset(map(Said, prediction["labels"] if self.kind == "multi" else [prediction["label"]]))
+
+    def as_gold(self, example: Any, prediction: dict[str, Any]) -> dict[str, Any]:
+        """Return the example with the predicted label, or labels."""
+        if self.kind == "number":
+            return {}
+        if self.kind == "multi":
+            return {", ".join(prediction["labels"]): replace(example, label=tuple(prediction["labels"]))}
+        return {prediction["label"]: replace(example, label=prediction["label"])}
 
     def confidence(self, prediction: dict[str, Any]) -> float | None:
         """Return the probability of the label; of several that of all yes and no together; a number has none."""
@@ -334,7 +350,7 @@ class Classification(Prompted[Any, dict[str, Any]]):
         """Return the labels that are lists or names where the kind wants something else."""
         problems = []
         for example in examples:
-            if self.kind == "number" and _number(example.label) is None:
+            if self.kind == "number" and as_number(example.label) is None:
                 what, remedy = f"label {example.label!r:.60} is no number", "Give a number."
             elif self.kind == "single" and isinstance(example.label, tuple):
                 what = f"label {list(example.label)!r:.60} is a list"
@@ -346,7 +362,7 @@ class Classification(Prompted[Any, dict[str, Any]]):
 
     def _located(self, examples: Sequence[Any]) -> list[tuple[Label, str]]:
         """Return every label with its place."""
-        return [(label, example.where) for example in examples for label in _as_tuple(example.label)]
+        return [(label, example.where) for example in examples for label in as_tuple(example.label)]
 
     def _targets(self, example: Any) -> dict[str, Any]:
         if example.label is None:
@@ -354,7 +370,7 @@ class Classification(Prompted[Any, dict[str, Any]]):
         if self.kind == "number":
             return {"labels": float(example.label)}
         if self.kind == "multi":
-            held = {self._name(label) for label in _as_tuple(example.label)}
+            held = {self._name(label) for label in as_tuple(example.label)}
             return {"labels": [float(name in held) for name in self.labels]}
         return {"labels": list(self.labels).index(self._name(example.label))}
 
@@ -374,22 +390,9 @@ def _kind_of(splits: Splits[Any]) -> str:
     if any(isinstance(label, tuple) for label in labels):
         say("The labels are lists: several labels may hold for a text (binary cross-entropy).")
         return "multi"
-    numbers = [number for label in labels if (number := _number(label)) is not None]
+    numbers = [number for label in labels if (number := as_number(label)) is not None]
     typed = any(isinstance(label, float) for label in labels)
     if (typed or len(numbers) == len(labels)) and not all(map(float.is_integer, numbers)):
         say("The labels are numbers with fractions: a number is predicted (squared error).")
         return "number"
     return "single"
-
-
-def _number(label: Any) -> float | None:
-    """Return the number that a label is, or is the text of (CSV files hold nothing but text); None if it is none."""
-    try:
-        number = float(label)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _as_tuple(label: Gold) -> tuple[Any, ...]:
-    return label if isinstance(label, tuple) else (label,)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from reasoner.data import documents, word_shapes
+from reasoner.data.edited import Edited, Mention, mentions_of
 from reasoner.data.entities import entities_of_tags
 from reasoner.data.examples import RowError, column
 from reasoner.data.features import Feature
@@ -20,8 +21,9 @@ from reasoner.data.labels import (
     resolve_weights,
     unknown_labels,
 )
-from reasoner.data.sentences import NERExample, NERInDocument, document_name
-from reasoner.data.tag_schemes import OUTSIDE, is_tag, legal_steps, recognised_scheme, to_iob2, write_spans
+from reasoner.data.sentences import NERExample, NERInDocument, document_name, edited_sentence
+from reasoner.data.tag_schemes import OUTSIDE, is_tag, legal_steps, read_spans, recognised_scheme, to_iob2, write_spans
+from reasoner.data.tag_schemes import Span as WordSpan
 from reasoner.data.windows import Window, owned_words, texts_in_windows
 from reasoner.errors import ConfigError, DataError, LabelError, Problem, raise_if_any
 from reasoner.losses import IGNORED
@@ -30,7 +32,7 @@ from reasoner.metrics.calibration import judged_entities
 from reasoner.metrics.chunking import Span, spans
 from reasoner.metrics.counting import RowCounts, f1_from_sums, set_counts
 from reasoner.notices import say
-from reasoner.tasks.base import Splits, Task
+from reasoner.tasks.base import Said, Splits, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -228,6 +230,30 @@ class NER(Task[NERExample, Entities]):
         """Return the types of the sentence's entities, in order."""
         return tuple(span.type for span in sorted(self.gold_spans(example), key=lambda span: span.start))
 
+    def mentions(self, example: NERExample) -> dict[str, list[Mention]]:
+        """Return the gold entities, counted in characters."""
+        return {"text": mentions_of(self._entities(example), example.offsets)}
+
+    def with_texts(self, example: NERExample, edited: Mapping[str, Edited]) -> NERExample:
+        """Return the example with an edited text, split into words anew; as it is, where words are not scored."""
+        if None in self.raw_tags(example):
+            return example
+        return edited_sentence(example, edited["text"], self._entities(example), self._scheme)
+
+    def said(self, prediction: Entities) -> frozenset[Said]:
+        """Return the entities by type and place."""
+        return frozenset(Said(item["entity_group"], "text", item["start"], item["end"]) for item in prediction)
+
+    def as_gold(self, example: NERExample, prediction: Entities) -> dict[str, NERExample]:
+        """Return for each entity the example with it alone: the other words are not scored."""
+        found = {}
+        for entity in prediction:
+            start, end, kind = entity["start_word"], entity["end_word"], entity["entity_group"]
+            tags: list[str | int] = [IGNORED] * len(example.tokens)
+            tags[start:end] = write_spans([(0, end - start, kind)], end - start, self._scheme)
+            found[f"{entity['word']} ({kind})"] = replace(example, ner_tags=tuple(tags))
+        return found
+
     def primary_counts(self, predictions: Sequence[Entities], examples: Rows) -> RowCounts | None:
         """Return F1 as a function of hits, predicted and gold entities."""
         return RowCounts(f1_from_sums, set_counts(*self._span_sets(predictions, examples)))
@@ -348,6 +374,9 @@ class NER(Task[NERExample, Entities]):
     @property
     def _scheme(self) -> str:
         return self.scheme or "IOB2"
+
+    def _entities(self, example: NERExample) -> list[WordSpan]:
+        return read_spans([tag or OUTSIDE for tag in self.gold_tags(example)])
 
     def _type_names(self) -> list[str]:
         return list(dict.fromkeys(label[2:] for label in self.labels if label != "O"))
