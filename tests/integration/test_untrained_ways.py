@@ -192,6 +192,14 @@ def test_choices_are_chosen_too(models, way):
     assert 0 <= result.metrics["test"]["accuracy"] <= 1 and result.run.config["by"] == way
 
 
+@pytest.mark.parametrize(("way", "lost"), [("entailment", "end"), ("similarity", "end"), ("cloze", "far from the gap")])
+def test_check_looks_at_rows_as_they_are_asked(models, way, lost):
+    splits = {"train": ROWS, "validation": ROWS}
+    report = reasoner.check(models(way), splits, task=Classification(head=way), max_length=14, **CPU)
+    (finding,) = [finding for finding in report.findings if "train: " in finding.what and finding.code == "cut_rows"]
+    assert lost in finding.what
+
+
 @pytest.mark.parametrize("way", ["entailment", "similarity", "cloze"])
 def test_saved_and_loaded_each_way_predicts_the_same(models, way, tmp_path):
     result = reasoner.zero_shot(models(way), ROWS, task="classification", by=way, **CPU)

@@ -9,13 +9,15 @@ import numpy as np
 from reasoner.checks.findings import Finding
 from reasoner.checks.subject import Subject
 from reasoner.data.feature_file import feature_lengths, group_sizes
+from reasoner.data.prompts import CLOZE, LIKELIHOOD
 from reasoner.evaluation import Encoded
 from reasoner.inference import Predictor
 from reasoner.model import length_limit
 from reasoner.notices import counting
 from reasoner.tasks.generation import Generation, Lost
-from reasoner.tasks.prompted import Prompted
 
+LOST = {LIKELIHOOD: "the beginning of their prompt", CLOZE: "what is far from the gap"}
+"""What a cut row loses, by head; with all others it is the end."""
 NO_LIMIT = 10**6
 """Tokens: more than any row has."""
 
@@ -31,8 +33,7 @@ def check_lengths(subject: Subject) -> Iterator[Finding]:
     for split, data in subject.encoded.items():
         cut = _cut_rows(predictor, data)
         if cut:
-            asked = isinstance(predictor.task, Prompted) and predictor.task.asks
-            lost = "the beginning of their prompt" if asked else "their end"
+            lost = LOST.get(predictor.task.head or "", "their end")
             limit = length_limit(predictor.model.network, predictor.tokenizer)
             more = "Take a model that reads more"
             if limit > predictor.max_length:

@@ -104,9 +104,12 @@ class MultipleChoice(Prompted[MultipleChoiceExample, dict[str, Any]]):
 
     def problems(self, examples: Sequence[MultipleChoiceExample]) -> list[Problem]:
         """Return the empty choices, where what they say is scored."""
-        empty = [(e.where, e.choices.index(choice) + 1) for e in examples for choice in e.choices if not choice.strip()]
-        found = [Problem(where, f"choice {number} is empty", "Give it a text.") for where, number in empty]
-        return found if self.asks else []
+        return [
+            Problem(example.where, f"choice {number} is empty", "Give it a text.")
+            for example in examples
+            for number, choice in enumerate(example.choices, start=1)
+            if self.asks and not choice.strip()
+        ]
 
     def usual_words(self) -> dict[str, str]:
         """Return none: choices are texts."""

@@ -206,5 +206,7 @@ def scores_by_row(records: Iterable[Any], features: Sequence[Sequence[Feature]])
 
 def softmax(scores: Sequence[float]) -> list[float]:
     """Return the probabilities of which these are the logits."""
-    exponentials = [exp(score - max(scores)) for score in scores]
-    return [value / sum(exponentials) for value in exponentials]
+    highest = max(scores)
+    exponentials = [exp(score - highest) for score in scores]
+    total = sum(exponentials)
+    return [value / total for value in exponentials]
