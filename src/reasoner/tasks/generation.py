@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from reasoner.data.chat import ASSISTANT, SYSTEM, USER, Message, chat_text, end_of_turn, read_messages
+from reasoner.data.completions import GenerationExample
 from reasoner.data.examples import RowError, text_column
 from reasoner.data.features import Feature
-from reasoner.data.prompts import GenerationExample
 from reasoner.data.windows import whole_characters
 from reasoner.errors import ConfigError, DataError, Problem, raise_if_any
 from reasoner.losses import IGNORED
@@ -48,7 +48,7 @@ class Generation(Task[GenerationExample, dict[str, Any]]):
 
     Example = GenerationExample
     default_head = "causal_lm"
-    padding_side: ClassVar[str | None] = "right"
+    padding_side = "right"
     """So that positions count from 0 in every architecture; what is generated is padded on the left by the head."""
 
     max_new_tokens: int = 128
