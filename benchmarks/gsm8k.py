@@ -25,7 +25,7 @@ SHOWN = ("accuracy", "unparsable", "tokens", "seconds")
 
 
 def problems(file: Path, number: int) -> list[dict[str, Any]]:
-    rows = reasoner.read_rows(file)[:number]
+    rows = [row.columns for row in reasoner.read_rows(file)[:number]]
     return [{"prompt": ASKED.format(question=row["question"]), "completion": row["answer"]} for row in rows]
 
 

@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--model", help="Hub id, folder or GGUF file of a decoder")
     parser.add_argument("--verifier", default="number", help="the name of a verifier that needs no settings")
     parser.add_argument("--samples", type=int, default=4, help="answers to each problem")
-    parser.add_argument("--max-new-tokens", type=int, default=32)
+    parser.add_argument("--max-new-tokens", type=int, default=48)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--output", default="output/reasoning", help="folder for the model")
     parser.add_argument("--seed", type=int, default=0)
@@ -47,11 +47,16 @@ def main() -> None:
 
     model = arguments.model or packaged_smollm2()
     rows = arguments.data or sums()
-    task = reasoner.Generation(chat=True, max_new_tokens=arguments.max_new_tokens, verifier=arguments.verifier)
+    task = reasoner.Generation(
+        chat=True,
+        max_new_tokens=arguments.max_new_tokens,
+        verifier=arguments.verifier,
+        metric="loss",  # rows that the model has solved are no test of whether it solves more
+    )
     settings = {"n": arguments.samples, "temperature": 0.8, "seed": arguments.seed}
     before = reasoner.sample(model, rows, task=task, **settings)
     shown("before", before, arguments.verifier)
-    print("votes of the first problems:", before.vote()[:5])
+    print("votes of the first problems:", *map(str, before.vote()[:5]))
     kept = before.correct_rows(most=2)
     result = reasoner.fine_tune(
         model,

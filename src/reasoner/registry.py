@@ -29,6 +29,11 @@ TABLES: dict[str, dict[str, str | type]] = {
         "multiple_choice": "reasoner.heads.multiple_choice:MultipleChoiceHead",
         "causal_lm": "reasoner.heads.causal_lm:CausalLMHead",
         "bi_encoder": "reasoner.heads.bi_encoder:BiEncoderHead",
+        "likelihood": "reasoner.heads.likelihood:LikelihoodHead",
+        "entailment": "reasoner.heads.entailment:EntailmentHead",
+        "similarity": "reasoner.heads.similarity:SimilarityHead",
+        "sentence": "reasoner.heads.sentence:SentenceHead",
+        "cloze": "reasoner.heads.cloze:ClozeHead",
     },
     "method": {
         "full": "reasoner.methods.full:Full",

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from reasoner.base_model import model_source
+from reasoner.data.completions import GenerationExample, QuestionExample
 from reasoner.data.examples import examples_from_rows
-from reasoner.data.prompts import GenerationExample, QuestionExample
 from reasoner.data.sources import read_splits
 from reasoner.errors import ConfigError, DataError
 from reasoner.evaluation import Encoded, in_parts, infer

@@ -130,3 +130,9 @@ def test_what_grpo_refuses(settings, error, what, lively_models):
 def test_pairs_that_cannot_be_used(row, what, lively_models):
     with pytest.raises(DataError, match=what):
         reasoner.dpo(lively_models("llama"), [*PAIRS, row], **DPO)
+
+
+def test_without_trl_it_is_said_what_to_install(lively_models, monkeypatch):
+    monkeypatch.setattr("reasoner.reinforcement.subject.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'reasoner-ft\[rl\]'"):
+        reasoner.dpo(lively_models("llama"), PAIRS, **DPO)

@@ -8,7 +8,7 @@ import pytest
 
 import reasoner
 from reasoner import Generation, Samples
-from reasoner.data.prompts import GenerationExample
+from reasoner.data.completions import GenerationExample
 from reasoner.errors import ConfigError, DataError
 from reasoner.metrics import pass_at_k
 from reasoner.notices import collect

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoner.comparison import compare
-from reasoner.data.prompts import PreferenceExample, QuestionExample
+from reasoner.data.completions import PreferenceExample, QuestionExample
 from reasoner.errors import ConfigError, DivergedError
 from reasoner.methods.base import Method
 from reasoner.notices import collect

@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
-from reasoner.data.prompts import GenerationExample
+from reasoner.data.completions import GenerationExample
 from reasoner.errors import ConfigError
 from reasoner.reinforcement.subject import Subject
 from reasoner.tasks.generation import gold_of

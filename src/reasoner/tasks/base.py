@@ -60,10 +60,6 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     """The registered name of the head that `build_head` makes."""
     offered: ClassVar[frozenset[str]] = frozenset()
     """Which of the `head_arguments` are passed only to heads that take them: what nobody set, a head may do without."""
-    keep_together: ClassVar[bool] = False
-    """Whether the features of an example must share a batch."""
-    padding_side: ClassVar[str | None] = None
-    """Where batches are padded: "right" or "left"; None: where the tokenizer says."""
     needs_all_rows: ClassVar[str] = ""
     """Why its training rows cannot be a stream; empty: they can."""
     answer_keys: ClassVar[tuple[str, ...]] = ()
@@ -73,6 +69,16 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     """The registered name of another head; None: the task's own."""
     head_settings: Mapping[str, Any] = field(default_factory=dict)
     """Arguments for the head's constructor, JSON values."""
+
+    @property
+    def keep_together(self) -> bool:
+        """Whether the features of an example must share a batch; a plain class attribute will do."""
+        return False
+
+    @property
+    def padding_side(self) -> str | None:
+        """Where batches are padded: "right" or "left"; None: where the tokenizer says. A class attribute will do."""
+        return None
 
     @property
     @abstractmethod

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from reasoner.data.chat import SYSTEM, USER, Message, chat_text, end_of_turn
+from reasoner.data.completions import GenerationExample, by_prompt
 from reasoner.data.features import Feature
-from reasoner.data.prompts import GenerationExample, by_prompt
 from reasoner.data.windows import whole_characters
 from reasoner.errors import ConfigError, DataError, Problem, raise_if_any
 from reasoner.losses import IGNORED
@@ -48,7 +48,7 @@ class Generation(Task[GenerationExample, dict[str, Any]]):
 
     Example = GenerationExample
     default_head = "causal_lm"
-    padding_side: ClassVar[str | None] = "right"
+    padding_side = "right"
     """So that positions count from 0 in every architecture; what is generated is padded on the left by the head."""
 
     max_new_tokens: int = 128

@@ -112,3 +112,11 @@ def test_gold_must_be_a_problem(gold):
         ReasoningGym()("5", gold)
     with pytest.raises(ConfigError, match="tag"):
         ReasoningGym(tag="<a>")
+
+
+def test_without_reasoning_gym_it_is_said_what_to_install(monkeypatch):
+    for module in ("verifiers.reasoning_gym", "synthetic.gym"):
+        monkeypatch.setattr(f"reasoner.{module}.find_spec", lambda name: None)
+    for call in (ReasoningGym, lambda: reasoning_gym_pack("chain_sum", **SIZES)):
+        with pytest.raises(ConfigError, match=r"pip install 'reasoner-ft\[reasoning-gym\]'"):
+            call()

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from reasoner.data.completions import QuestionExample
 from reasoner.data.examples import examples_from_rows
-from reasoner.data.prompts import QuestionExample
 from reasoner.data.sources import read_splits
 from reasoner.errors import ConfigError, DataError
 from reasoner.metrics import greater_is_better
