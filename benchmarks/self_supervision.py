@@ -1,7 +1,7 @@
 """What does text without labels teach, and how good are texts that are generated after it: E2E, and generated stories.
 
     python benchmarks/self_supervision.py masked --data DATA/generation/e2e
-    python benchmarks/self_supervision.py order
+    python benchmarks/self_supervision.py order --epochs 4
     python benchmarks/self_supervision.py bleu --data DATA/generation/e2e
 
 `masked` goes on pretraining the embedded MiniLM on references of the E2E development set, and prints perplexities of
@@ -56,8 +56,9 @@ def masked(arguments: argparse.Namespace, folder: Path) -> None:
     )
     print(done, {name: round(value, 3) for name, value in done.after.items()}, sep="\n")
     test = [those[0] for those in references(arguments.data / "testset_w_refs.csv").values()]
-    found = reasoner.perplexity(folder, test[: arguments.test])
-    print(f"{arguments.test} references of the test set:", {name: round(value, 3) for name, value in found.items()})
+    for name, some in (("the development set, not read", texts[::-1]), ("the test set", test)):
+        found = reasoner.perplexity(folder, some[: arguments.test])
+        print(f"{arguments.test} references of {name}:", {key: round(value, 3) for key, value in found.items()})
 
 
 def order(arguments: argparse.Namespace, folder: Path) -> None:
