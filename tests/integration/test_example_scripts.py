@@ -127,6 +127,22 @@ def test_generation_on_files(run, tmp_path: Path):
     assert set(reasoner.load(tmp_path / "out").metrics) == {"before", "train", "validation", "test"}
 
 
+def test_dialogue_on_files(run, tmp_path: Path):
+    for split, rows in reasoner.synthetic.intent_and_slots_pack(train=24, validation=9, test=9).items():
+        (tmp_path / "data" / split).mkdir(parents=True)
+        lines = {
+            "seq.in": [" ".join(row["tokens"]) for row in rows],
+            "seq.out": [" ".join(row["slots"]) for row in rows],
+            "label": [row["intent"] for row in rows],
+        }
+        for name, texts in lines.items():
+            (tmp_path / "data" / split / name).write_text("\n".join(texts) + "\n")
+    printed = run("dialogue.py", "--requests", "data", "--epochs", "1")
+    assert "train 24, validation 9, test 9" in printed
+    assert re.search(r"^play some jazz by Maria Silva {2}-> {2}\w+ \(0\.\d\d\): ", printed, re.MULTILINE)
+    assert "frame_accuracy" in reasoner.load(tmp_path / "out" / "requests").metrics["test"]
+
+
 @runs_programs
 def test_verify_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setattr(sys, "argv", ["verify_code.py", "--allow-execution"])

@@ -197,6 +197,10 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
         """Return which of the `label_probabilities` is that of the gold."""
         raise NotImplementedError(f"{type(self).__name__} has label_probabilities and no right_label.")
 
+    def loss_count(self, example: ExampleT) -> float:
+        """Return how many labels of the example the loss is over, each as often as it weighs; see `SeveralTasks`."""
+        return 1.0
+
     def gold_lost(self, example: ExampleT, features: Sequence[Feature]) -> int:
         """Return how many entities or answers of the gold no prediction can give, since no feature holds them whole.
 

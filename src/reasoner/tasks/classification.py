@@ -232,6 +232,14 @@ class Classification(Task[Any, dict[str, Any]]):
         found = [set(p["labels"]) if self.kind == "multi" else {p["label"]} for p in predictions]
         return [set(self.gold_names(e)) == labels for e, labels in zip(examples, found, strict=True)]
 
+    def loss_count(self, example: Any) -> float:
+        """Return the weight of its label; where several may hold, those of all labels."""
+        if self.kind == "number":
+            return 1.0
+        weights = self.class_weights if isinstance(self.class_weights, Mapping) else {}
+        names = self.labels if self.kind == "multi" else self.gold_names(example)
+        return math.fsum(weights.get(name, 1.0) for name in names)
+
     def confidence(self, prediction: dict[str, Any]) -> float | None:
         """Return the probability of the label; of several that of all yes and no together; a number has none."""
         if self.kind == "number":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import fsum
 from typing import TYPE_CHECKING, Any, Self
 
 from reasoner.data import documents, word_shapes
@@ -207,6 +208,11 @@ class NER(Task[NERExample, Entities]):
             for row in examples
         ]
         return {"by_novelty": seen_unseen(*self._span_sets(predictions, examples), words, known)}
+
+    def loss_count(self, example: NERExample) -> float:
+        """Return the weights of its words that are scored."""
+        weights = self.class_weights if isinstance(self.class_weights, Mapping) else {}
+        return fsum(weights.get(tag, 1.0) for tag in self.gold_tags(example) if tag is not None)
 
     def gold_lost(self, example: NERExample, features: Sequence[Feature]) -> int:
         """Return how many gold entities hold a word without a sub-word, or begin or end inside a sub-word."""

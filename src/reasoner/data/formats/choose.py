@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from reasoner.data.formats.conll import parse, read_conll
 from reasoner.data.formats.delimited import read_csv, read_tsv
 from reasoner.data.formats.json_text import read_json, read_json_lines, read_squad
+from reasoner.data.formats.parallel import is_parallel, read_parallel
 from reasoner.data.formats.parquet import read_parquet
 from reasoner.data.formats.text import decode, read_bytes
 from reasoner.data.rows import Row
@@ -46,10 +47,10 @@ _JSON_START = re.compile(r'\s*(?:\[\s*\{|\{\s*["}])')
 
 
 def read_file(path: Path, format: str | None, columns: Mapping[str, Any]) -> list[Row]:
-    """Return the rows of a file, `.gz` of any format included.
+    """Return the rows of a file, `.gz` of any format included, or of a folder of parallel files.
 
     Args:
-        path: the file.
+        path: the file, or the folder (see `formats.parallel`), which no `format` is asked of.
         format: a name out of `FORMATS`, or None: the extension decides, or else the content (see `sniff`).
         columns: our names to the file's names or, in CoNLL columns and tables without header, to column numbers.
             Only the numbers are used here.
@@ -58,6 +59,8 @@ def read_file(path: Path, format: str | None, columns: Mapping[str, Any]) -> lis
         ConfigError: if the format is unknown.
         DataError: if the file cannot be read as that format.
     """
+    if is_parallel(path):
+        return read_parallel(path)
     if format is not None and format not in FORMATS:
         raise ConfigError(f"format='{format}' is unknown. {suggestion(format, FORMATS)}")
     numbers = {name: column for name, column in columns.items() if isinstance(column, int)}
