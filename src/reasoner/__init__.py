@@ -55,6 +55,7 @@ _EXPORTS = {
     "MultipleChoice": "reasoner.tasks.multiple_choice",
     "Generation": "reasoner.tasks.generation",
     "LinkPrediction": "reasoner.tasks.link_prediction",
+    "ResponseRanking": "reasoner.tasks.response_ranking",
     "SeveralTasks": "reasoner.tasks.several",
     "IntentAndSlots": "reasoner.tasks.intent_and_slots",
     "Relation": "reasoner.tasks.relation",
@@ -139,6 +140,7 @@ if TYPE_CHECKING:
     from reasoner.tasks.nli import NLI
     from reasoner.tasks.qa import QuestionAnswering
     from reasoner.tasks.relation import Relation
+    from reasoner.tasks.response_ranking import ResponseRanking
     from reasoner.tasks.several import SeveralTasks
     from reasoner.training.callbacks import Callback
     from reasoner.training.config import TrainingConfig

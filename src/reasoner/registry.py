@@ -19,6 +19,7 @@ TABLES: dict[str, dict[str, str | type]] = {
         "generation": "reasoner.tasks.generation:Generation",
         "relation": "reasoner.tasks.relation:Relation",
         "link_prediction": "reasoner.tasks.link_prediction:LinkPrediction",
+        "response_ranking": "reasoner.tasks.response_ranking:ResponseRanking",
         "several_tasks": "reasoner.tasks.several:SeveralTasks",
         "intent_and_slots": "reasoner.tasks.intent_and_slots:IntentAndSlots",
     },

@@ -137,10 +137,19 @@ def test_dialogue_on_files(run, tmp_path: Path):
         }
         for name, texts in lines.items():
             (tmp_path / "data" / split / name).write_text("\n".join(texts) + "\n")
-    printed = run("dialogue.py", "--requests", "data", "--epochs", "1")
+    (tmp_path / "talks").mkdir()
+    for split, rows in reasoner.synthetic.dialogue_pack(train=8, validation=3, test=3).items():
+        lines = [f"{len(row['turns']) // 2 + 1} {row['turns'][-1]}\t{row['response']}\n" for row in rows]
+        starts = [place for place, row in enumerate(rows) if place and len(row["turns"]) == 1]
+        for place in reversed(starts):
+            lines.insert(place, "\n")
+        (tmp_path / "talks" / f"{split}.txt").write_text("".join(lines))
+    printed = run("dialogue.py", "--requests", "data", "--talks", "talks", "--epochs", "1")
     assert "train 24, validation 9, test 9" in printed
     assert re.search(r"^play some jazz by Maria Silva {2}-> {2}\w+ \(0\.\d\d\): ", printed, re.MULTILINE)
     assert "frame_accuracy" in reasoner.load(tmp_path / "out" / "requests").metrics["test"]
+    assert "dialogue_accuracy" in reasoner.load(tmp_path / "out" / "talks").metrics["test"]
+    assert printed.count("\nsystem: ") == 3
 
 
 @runs_programs

@@ -26,9 +26,10 @@ def read_rows(
     """Return the rows of one source; none if it is empty.
 
     Args:
-        source: a path (CoNLL columns, JSON lines, JSON, SQuAD JSON, CSV, TSV or Parquet, each also with `.gz`, or
-            a folder with `seq.in`, `seq.out` and `label`), a list of dicts, a pandas DataFrame, a `datasets.Dataset`,
-            or a stream (`datasets.IterableDataset`), which is read to its end. It is not changed.
+        source: a path (CoNLL columns, JSON lines, JSON, SQuAD JSON, CSV, TSV, Parquet or numbered lines of dialogues,
+            each also with `.gz`, or a folder with `seq.in`, `seq.out` and `label`), a list of dicts, a pandas
+            DataFrame, a `datasets.Dataset`, or a stream (`datasets.IterableDataset`), which is read to its end. It is
+            not changed.
         name: what messages call a table in memory, as a rule its split. A file is called by its own name.
         format: a name out of `formats.choose.FORMATS`; None: the extension or the content decides.
         columns: our column names to the source's, `{"premise": "sentence1"}`; in CoNLL columns, and in tables without

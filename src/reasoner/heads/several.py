@@ -131,6 +131,7 @@ class _Part(nn.Module):
             targets={name: tensor[rows] for name, tensor in targets.items() if name != THERE},
             group=batch.group[rows].unique(return_inverse=True)[1],
             feature_index=[batch.feature_index[row] for row in rows.tolist()],
+            states=None,
         )
 
     def own(self, named: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""What does the pack of requests look like: what a person wants, and the words that say with what?"""
+"""What do the packs of dialogue look like: requests with intent and slots, and talks that ask for what is missing?"""
 
 from __future__ import annotations
 
@@ -70,6 +70,64 @@ def intent_and_slots_pack(*, train: int = 400, validation: int = 100, test: int 
         ConfigError: if a size is negative, or more than there are different rows.
     """
     return build_pack(_row, seed=seed, train=train, validation=validation, test=test)
+
+
+# What the person says of each, what the system asks for it, in this order.
+ASKED = {
+    "DISH": (
+        words.lines("i want to eat DISH\ni love DISH\nDISH please", "let us have DISH\ni feel like DISH"),
+        "what would you like to eat",
+    ),
+    "PLACE": (words.lines("in PLACE\nsomewhere in PLACE", "it should be in PLACE"), "in which city"),
+    "NUMBER": (words.lines("for NUMBER people\nwe are NUMBER", "NUMBER of us are coming"), "for how many people"),
+}
+OPENINGS = words.lines("hello\ngood morning\nhi there", "hey\ngood day")
+GREETING = "hello , what can i do for you"
+
+
+def dialogue_pack(*, train: int = 60, validation: int = 20, test: int = 20, seed: int = 0) -> Pack:
+    """Make dialogues in which a system asks for what the person has not said, and then gives an order.
+
+    What to eat, where, and for how many: the request says up to two of these, the system asks for the others, and ends
+    with `search DISH PLACE NUMBER`. Words and forms of `validation` and `test` are unseen in `train`.
+
+    Args:
+        train: number of training dialogues, each of which gives 3 or 4 rows.
+        validation: number of validation dialogues.
+        test: number of test dialogues.
+        seed: the same seed gives the same rows.
+
+    Returns:
+        The rows of each split, in order: `dialogue` (its number), `turns` (all before the response) and `response`.
+
+    Raises:
+        ConfigError: if a size is negative, or more than there are different dialogues.
+    """
+    drawn = build_pack(_dialogue, seed=seed, train=train, validation=validation, test=test)
+    return {
+        split: [
+            {"dialogue": number, "turns": talk["turns"][:end], "response": talk["turns"][end]}
+            for number, talk in enumerate(talks, start=1)
+            for end in range(1, len(talk["turns"]), 2)
+        ]
+        for split, talks in drawn.items()
+    }
+
+
+def _dialogue(random: Random, pool: Pool, index: int) -> Row:
+    """Return all turns of a dialogue, the person's and the system's in turn."""
+    values = {name: random.choice(_FILLERS[name].of(pool)).lower() for name in ASKED}
+
+    def said(name: str) -> str:
+        return random.choice(ASKED[name][0].of(pool)).replace(name, values[name])
+
+    names = list(ASKED)
+    at_once = sorted(random.sample(names, random.randint(1, 2)), key=names.index)
+    turns = [random.choice(OPENINGS.of(pool)), GREETING, " ".join(map(said, at_once))]
+    for name in names:
+        if name not in at_once:
+            turns += [ASKED[name][1], said(name)]
+    return {"turns": [*turns, " ".join(["search", *values.values()])]}
 
 
 def _row(random: Random, pool: Pool, index: int) -> Row:

@@ -16,6 +16,7 @@ from reasoner.errors import ConfigError, DataError, Problem, suggestion
 from reasoner.losses import IGNORED
 from reasoner.metrics import greater_is_better
 from reasoner.metrics.counting import Floats, RowCounts
+from reasoner.notices import say
 from reasoner.registry import name_of, resolve
 from reasoner.tasks.base import Splits, Task
 
@@ -140,6 +141,8 @@ class SeveralTasks(Task[SeveralExample, Predictions]):
             if not greater_is_better(learned[name].primary_metric):
                 raise ConfigError(f"{name}: {learned[name].primary_metric} is better when it is smaller, and makes no "
                                   "mean with others. Train this part by itself.")  # fmt: skip
+        named = [f"{name}.{part.primary_metric}" for name, part in learned.items()]
+        say(f"{AVERAGE} is the mean of {' and '.join(named)}; it decides which weights are the best.")
         rows = splits.get("train", ())
         counts = {
             name: fsum(part.loss_count(example) for example in _of(name, rows)) / max(1, len(rows))

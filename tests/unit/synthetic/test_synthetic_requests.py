@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reasoner.synthetic import intent_and_slots_pack
-from reasoner.synthetic.requests import REQUESTS, SLOTS
+from reasoner.synthetic import dialogue_pack, intent_and_slots_pack
+from reasoner.synthetic.requests import ASKED, REQUESTS, SLOTS
 
 
 def test_rows_have_a_tag_a_word_and_an_intent():
@@ -34,3 +34,24 @@ def test_names_outside_of_training_are_new():
     for kind in ("artist", "dish", "instrument"):
         assert names(pack["train"], kind) and not names(pack["train"], kind) & names(pack["test"], kind)
     assert names(pack["train"], "day") == names(pack["test"], "day")
+
+
+def test_a_dialogue_asks_for_what_was_not_said_and_ends_with_an_order():
+    pack = dialogue_pack(train=30, validation=10, test=10, seed=1)
+    assert pack == dialogue_pack(train=30, validation=10, test=10, seed=1)
+    for split, number in (("train", 30), ("validation", 10), ("test", 10)):
+        assert sorted({row["dialogue"] for row in pack[split]}) == list(range(1, number + 1))
+        for row in pack[split]:
+            assert len(row["turns"]) % 2 == 1
+            said = " ".join(row["turns"][2::2])
+            if row["response"].startswith("search "):
+                *words, last = row["response"].removeprefix("search ").split()
+                assert all(word in said.split() for word in (*words, last))
+            elif len(row["turns"]) > 1:
+                name = next(name for name, (_, question) in ASKED.items() if question == row["response"])
+                order = next(
+                    r["response"] for r in pack[split][pack[split].index(row) :] if r["response"][:7] == "search "
+                )
+                value = {"DISH": order.split()[1], "NUMBER": order.split()[-1]}.get(name, " ".join(order.split()[2:-1]))
+                assert value not in said
+    assert {len(row["turns"]) for row in pack["train"]} == {1, 3, 5, 7}

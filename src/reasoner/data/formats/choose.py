@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from reasoner.data.formats.conll import parse, read_conll
 from reasoner.data.formats.delimited import read_csv, read_tsv
+from reasoner.data.formats.dialogues import looks_like_dialogues, read_dialogues
 from reasoner.data.formats.json_text import read_json, read_json_lines, read_squad
 from reasoner.data.formats.parallel import is_parallel, read_parallel
 from reasoner.data.formats.parquet import read_parquet
@@ -38,6 +39,7 @@ FORMATS = {
     "csv": Format(read_csv, (".csv",), numbered=True),
     "tsv": Format(read_tsv, numbered=True),
     "conll": Format(read_conll, (".conll", ".bio", ".iob", ".iob2"), numbered=True),
+    "dialogues": Format(read_dialogues),
     "parquet": Format(read_parquet, (".parquet",), binary=True),
 }
 BY_EXTENSION = {extension: name for name, known in FORMATS.items() for extension in known.extensions}
@@ -89,8 +91,9 @@ def sniff(text: str, path: Path, numbers: Mapping[str, int]) -> str:
 
     1. `tokens` or `ner_tags` is given as a column number: CoNLL.
     2. It begins with `{"`, `{}` or `[{`: JSON, or JSON lines.
-    3. It looks like CoNLL columns (see `looks_like_conll`), or is empty: CoNLL.
-    4. The extension is `.tsv`: tab-separated values with a header.
+    3. It looks like numbered lines of dialogues (see `looks_like_dialogues`): dialogues.
+    4. It looks like CoNLL columns (see `looks_like_conll`), or is empty: CoNLL.
+    5. The extension is `.tsv`: tab-separated values with a header.
 
     Raises:
         DataError: if none holds.
@@ -99,6 +102,8 @@ def sniff(text: str, path: Path, numbers: Mapping[str, int]) -> str:
         return "conll"
     if _JSON_START.match(text):
         return "json"
+    if looks_like_dialogues(text):
+        return "dialogues"
     if not text.strip() or looks_like_conll(text):
         return "conll"
     if extension_of(path) == ".tsv":
