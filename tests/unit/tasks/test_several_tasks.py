@@ -8,7 +8,6 @@ import torch
 from torch.nn import functional
 
 import reasoner
-from conftest import task_rows
 from reasoner.data.examples import examples_from_rows
 from reasoner.data.sources import read_splits
 from reasoner.errors import ConfigError, DataError
@@ -28,7 +27,7 @@ TWO = SeveralTasks(
 )
 
 
-def mixed_rows():
+def mixed_rows(task_rows):
     """Rows with a label, tags, and a number."""
     found = zip(task_rows("Classification"), task_rows("NER"), strict=True)
     return [{**one, **other, "words": len(other["tokens"]) / 7} for one, other in found]
@@ -45,12 +44,12 @@ def perfect(example):
     return {"intent": {"label": example.parts["intent"].label}, "slots": entities}
 
 
-def test_the_contract_is_kept(tiny_bert):
+def test_the_contract_is_kept(tiny_bert, rows_of):
     inputs = ["play something by maria silva", ("book", "a", "table"), {"tokens": ["rain"]}, {"text": "will it rain"}]
     check_task("intent_and_slots", ROWS, model=tiny_bert, inputs=inputs, perfect=perfect)
     check_head(None, task="intent_and_slots", rows=ROWS, model=tiny_bert)
-    check_task(TWO, mixed_rows(), model=tiny_bert, inputs=["The lake lies in the north of Ontario."])
-    check_head(None, task=TWO, rows=mixed_rows(), model=tiny_bert)
+    check_task(TWO, mixed_rows(rows_of), model=tiny_bert, inputs=["The lake lies in the north of Ontario."])
+    check_head(None, task=TWO, rows=mixed_rows(rows_of), model=tiny_bert)
 
 
 @pytest.mark.parametrize(("weights", "share"), [({}, 0.5), ({"intent": 1.0, "slots": 3.0}, 0.75)])
@@ -107,7 +106,9 @@ def test_a_long_text_is_read_in_windows_by_one_part_and_cut_for_the_other(prepar
     predictor, data = prepare(IntentAndSlots(), rows=rows, max_length=32, stride=8, sharp=True)
     assert all(len(group) > 1 for group in data.features)
     model = predictor.model.double().eval()
-    losses = [model.loss(model(batch), batch) for batch in predictor.batches(data, batch_size=5)]
+    whole = [model.loss(model(batch), batch) for batch in predictor.batches(data, batch_size=100)]
+    losses = [model.loss(model(batch), batch) for batch in predictor.batches(data, batch_size=1)]
+    assert sum(loss.total for loss in losses).item() == pytest.approx(sum(loss.total for loss in whole).item())
     task = predictor.task
     tagged = sum(label != -100 for group in data.features for f in group for label in f.token_targets["slots.labels"])
     weights = task._label_weights
@@ -128,9 +129,21 @@ def test_a_long_text_is_read_in_windows_by_one_part_and_cut_for_the_other(prepar
         assert list(prediction["intent"]["scores"].values()) == pytest.approx(scores, abs=1e-5)
 
 
-def test_parts_with_infos_of_their_own_each_get_theirs(prepare):
+def test_a_frozen_encoder_is_run_once(tiny_bert):
+    pack = intent_and_slots_pack(train=24, validation=8, test=8)
+    kept, run = (
+        reasoner.fine_tune(
+            tiny_bert, pack, task="intent_and_slots", method="head", num_train_epochs=2, use_cpu=True, **more
+        )
+        for more in ({}, {"frozen_cache_mb": 0, "frozen_cache_disk_mb": 0})
+    )
+    assert any("computed once and kept" in notice for notice in kept.run.notices)
+    assert kept.metrics["train"]["loss"] == pytest.approx(run.metrics["train"]["loss"], rel=1e-5)
+
+
+def test_parts_with_infos_of_their_own_each_get_theirs(prepare, rows_of):
     task = SeveralTasks(parts={"one": NER(), "two": NER()}, columns={"two": {"ner_tags": "other"}})
-    rows = [{**row, "other": ["O", *row["ner_tags"][1:]]} for row in task_rows("NER")]
+    rows = [{**row, "other": ["O", *row["ner_tags"][1:]]} for row in rows_of("NER")]
     predictor, data = prepare(task, rows=rows)
     assert len(data.features[0]) == 1
     assert predictor.evaluate(data).metrics["one.support"] >= predictor.evaluate(data).metrics["two.support"]
@@ -155,7 +168,7 @@ def test_withheld_is_each_part_s_own(prepare):
     assert prediction["intent"]["label"] is None and prediction["intent"]["abstained"] and prediction["slots"] == []
 
 
-def test_what_cannot_be_a_part_is_refused(prepare):
+def test_what_cannot_be_a_part_is_refused(prepare, rows_of):
     for parts, message in (
         ({}, "has no parts"),
         ({"a.b": "ner"}, "'a.b' cannot name a part"),
@@ -177,7 +190,7 @@ def test_what_cannot_be_a_part_is_refused(prepare):
     with pytest.raises(ConfigError, match="case_features change"):
         prepare(IntentAndSlots(parts={"intent": "classification", "slots": NER(case_features=True)}), rows=ROWS)
     with pytest.raises(ConfigError, match="QuestionAnsweringHead needs more of a network"):
-        prepare(SeveralTasks(parts={"a": "qa"}), rows=task_rows("QuestionAnswering"))
+        prepare(SeveralTasks(parts={"a": "qa"}), rows=rows_of("QuestionAnswering"))
     with pytest.raises(ConfigError, match="has no parts"):
         reasoner.fine_tune(None, {"train": ROWS}, task="several_tasks")
 
