@@ -129,7 +129,7 @@ class _Part(nn.Module):
             batch,
             inputs={name: tensor[rows] for name, tensor in batch.inputs.items()},
             targets={name: tensor[rows] for name, tensor in targets.items() if name != THERE},
-            group=batch.group[rows].unique(return_inverse=True)[1],
+            group=batch.group[rows].unique(return_inverse=True)[1],  # type: ignore[no-untyped-call]
             feature_index=[batch.feature_index[row] for row in rows.tolist()],
             states=None,
         )
