@@ -19,10 +19,22 @@ from reasoner.registry import TABLES
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "reasoner"
 
 ROWS = (
-    ("api", "experiments", "graphs", "meter", "testing"),
+    ("api", "experiments", "explanations", "fairness", "graphs", "invariance", "meter", "testing"),
     ("pretraining", "tuning"),
     ("distillation", "origins", "preparation", "result", "resuming", "seeds"),
-    ("calibration", "checks", "comparison", "frozen", "joint", "options", "review", "storage", "whole_model"),
+    (
+        "calibration",
+        "checks",
+        "comparison",
+        "edits",
+        "frozen",
+        "joint",
+        "options",
+        "review",
+        "scored_rows",
+        "storage",
+        "whole_model",
+    ),
     ("proof", "streaming"),
     ("inference",),
     ("evaluation",),

@@ -17,6 +17,9 @@ _EXPORTS = {
     "load_together": "reasoner.api",
     "read_rows": "reasoner.api",
     "shortcuts": "reasoner.meter",
+    "robustness": "reasoner.invariance",
+    "bias": "reasoner.fairness",
+    "explain": "reasoner.explanations",
     "compare": "reasoner.experiments.variants",
     "search": "reasoner.experiments.hyperparameters",
     "read_settings": "reasoner.experiments.settings",
@@ -35,6 +38,11 @@ _EXPORTS = {
     "Comparison": "reasoner.comparison",
     "Review": "reasoner.review",
     "ShortcutReport": "reasoner.reports.shortcuts",
+    "RobustnessCard": "reasoner.reports.robustness",
+    "Edit": "reasoner.edits.catalog",
+    "BiasReport": "reasoner.reports.bias",
+    "Explanation": "reasoner.reports.explanation",
+    "WordGroup": "reasoner.edits.groups",
     "Leaderboard": "reasoner.reports.leaderboard",
     "SearchResult": "reasoner.reports.trials",
     "TrainingConfig": "reasoner.training.config",
@@ -92,6 +100,8 @@ if TYPE_CHECKING:
     from reasoner.comparison import Comparison
     from reasoner.data.examples import Example
     from reasoner.data.features import Batch, Feature
+    from reasoner.edits.catalog import Edit
+    from reasoner.edits.groups import WordGroup
     from reasoner.errors import (
         CheckpointError,
         ConfigError,
@@ -105,9 +115,12 @@ if TYPE_CHECKING:
     from reasoner.experiments.hyperparameters import search
     from reasoner.experiments.settings import read_settings
     from reasoner.experiments.variants import compare
+    from reasoner.explanations import explain
+    from reasoner.fairness import bias
     from reasoner.graphs.store import KnowledgeGraph
     from reasoner.graphs.triples import Triple, extract_triples
     from reasoner.heads.base import TaskHead
+    from reasoner.invariance import robustness
     from reasoner.losses import LossSum
     from reasoner.meter import shortcuts
     from reasoner.methods.adapter import Adapter
@@ -124,7 +137,10 @@ if TYPE_CHECKING:
     from reasoner.methods.top_k import TopK
     from reasoner.pretraining import Pretraining, pretrain
     from reasoner.registry import register_head, register_method, register_task, register_verifier
+    from reasoner.reports.bias import BiasReport
+    from reasoner.reports.explanation import Explanation
     from reasoner.reports.leaderboard import Leaderboard
+    from reasoner.reports.robustness import RobustnessCard
     from reasoner.reports.shortcuts import ShortcutReport
     from reasoner.reports.trials import SearchResult
     from reasoner.result import Result

@@ -42,6 +42,10 @@ def check_options(task: Task[Any, Any], config: TrainingConfig) -> None:
     for name in ("distillation_weight", "distillation_temperature"):
         if config.teacher is None and getattr(config, name) is not None:
             raise ConfigError(f"{name} means nothing without a teacher. Give teacher=, or leave it out.")
+    if config.augmentation_edits is not None and not config.augmentation:
+        raise ConfigError(
+            "augmentation_edits means nothing without augmentation. Give augmentation=1, or leave it out."
+        )
     if config.full_determinism and config.torch_compile:
         raise ConfigError(
             "full_determinism does not go with torch_compile=True: of compiled kernels PyTorch does not say which are "

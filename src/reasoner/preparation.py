@@ -20,6 +20,7 @@ from reasoner.data.rows import Row
 from reasoner.data.sources import read_splits
 from reasoner.data.splits import cut_validation
 from reasoner.data.streams import Stream, StreamedRows, stream_taken_out
+from reasoner.edits.rows import augmented
 from reasoner.errors import ConfigError, DataError, Problem, raise_if_any
 from reasoner.evaluation import Encoded
 from reasoner.inference import Predictor
@@ -250,9 +251,8 @@ def prepared(
         ConfigError: see `build_predictor`.
     """
     predictor = build_predictor(source, task, config=config, tokenizer=tokenizer, reserved=method.reserved_positions)
-    encoded = {
-        split: predictor.encode(rows, name=split, cache=config.feature_cache) for split, rows in examples.items()
-    }
+    rows = augmented(predictor.task, examples, config)
+    encoded = {split: predictor.encode(part, name=split, cache=config.feature_cache) for split, part in rows.items()}
     method.apply(predictor.model)
     if predictor.task.token_types and predictor.model.added is not None:
         raise ConfigError(

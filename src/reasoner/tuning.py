@@ -100,7 +100,7 @@ def train_on_examples(
         predictor, encoded = prepared(source, learned, examples, method=method, config=config, tokenizer=tokenizer)
         options.check_head(predictor, encoded["train"], config)
         config = _with_learning_rate(config, method, predictor)
-        run = _record(name_of("task", task_class), model, sources or {}, method, config, predictor, encoded)
+        run = _record(name_of("task", task_class), model, sources or {}, method, config, predictor, examples)
         if record is not None:
             run.checks = _checked(
                 Subject(examples=examples, record=record, config=config, source=source, task_class=task_class,
@@ -353,7 +353,7 @@ def _record(
     method: Method,
     config: TrainingConfig,
     predictor: Predictor,
-    encoded: Mapping[str, Encoded],
+    examples: Mapping[str, Sequence[Any]],
 ) -> Run:
     weights = [weight for name, weight in predictor.model.named_parameters() if UNUSED_COPIES not in name]
     return Run(
@@ -361,9 +361,9 @@ def _record(
         model=name_of_model(model),
         method=repr(method),
         primary_metric=predictor.task.primary_metric,
-        compared_split="test" if "test" in encoded else "validation",
+        compared_split="test" if "test" in examples else "validation",
         labels=list(getattr(predictor.task, "labels", ())),
-        rows={split: len(part.examples) for split, part in encoded.items()},
+        rows={split: len(part) for split, part in examples.items()},
         sources=dict(sources),
         parameters=sum(weight.numel() for weight in weights),
         trainable_parameters=sum(weight.numel() for weight in weights if weight.requires_grad),

@@ -171,3 +171,9 @@ def _paragraph(row: dict) -> dict:
         "is_impossible": not row["answers"]["text"],
     }
     return {"context": row["context"], "qas": [question]}
+
+
+def test_robustness(run):
+    printed = run("robustness.py", "--epochs", "1")
+    assert "Robustness: nli, accuracy" in printed
+    assert "mean flip rate" in printed.lower()

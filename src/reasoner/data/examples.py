@@ -61,6 +61,11 @@ class Example:
         return {name: value for name, value in named.items() if isinstance(value, str)}
 
     @property
+    def open_texts(self) -> dict[str, str]:
+        """Those of the `texts` that are a field each, so that they can be changed one by one."""
+        return {name: text for name, text in self.texts.items() if getattr(self, name, None) == text}
+
+    @property
     def group(self) -> Hashable:
         """What examples share that must not stand on both sides of a split."""
         return tuple(getattr(self, item.name) for item in fields(self) if item.compare)

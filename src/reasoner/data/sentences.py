@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
 from reasoner.data.alignment import Interval, join_words, split_words
+from reasoner.data.edited import Edited, entities_after
 from reasoner.data.entities import tags_of_entities
 from reasoner.data.examples import Example, MissingColumnError, RowDroppedError, RowError, column, text_column
 from reasoner.data.gold_tags import check_words
-from reasoner.data.tag_schemes import malformed
+from reasoner.data.tag_schemes import malformed, write_spans
 from reasoner.losses import IGNORED
 
 
@@ -88,6 +89,24 @@ class NERExample(Example):
     def stratum(self) -> bool:
         """Splits keep the share of sentences with an entity."""
         return any(tag not in ("O", 0, IGNORED) for tag in self.ner_tags or ())
+
+
+def edited_sentence(
+    example: NERExample, edited: Edited, entities: Iterable[tuple[int, int, str]], scheme: str
+) -> NERExample:
+    """Return the sentence as it is after an edit, its entities where they stand now.
+
+    Args:
+        example: the sentence before.
+        edited: its text.
+        entities: its entities, counted in words.
+        scheme: that its tags are to be written in.
+    """
+    words, moved = entities_after(edited, example.offsets, entities)
+    tags = write_spans(moved, len(words), scheme)
+    text = edited.text
+    tokens = tuple(text[start:end] for start, end in words)
+    return replace(example, tokens=tokens, ner_tags=tuple(tags), text=text, offsets=tuple(words))
 
 
 class Neighbour(NamedTuple):

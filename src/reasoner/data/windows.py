@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,6 +28,35 @@ class Window:
     """(tokens,) character offsets in the text that the token comes from; (0, 0) for special tokens."""
     sequence: list[int | None]
     """(tokens,) 0 for the first text, 1 for the second, None for special tokens."""
+
+
+class Read(NamedTuple):
+    """What was tokenised, and a window of it."""
+
+    first: str
+    second: str | None
+    window: Window
+
+
+_reading: ContextVar[list[Read] | None] = ContextVar("reading", default=None)
+
+
+@contextmanager
+def reading() -> Iterator[list[Read]]:
+    """Collect what `tokenize` and `tokenize_in_windows` read inside the block: which token stands for which text."""
+    read: list[Read] = []
+    token = _reading.set(read)
+    try:
+        yield read
+    finally:
+        _reading.reset(token)
+
+
+def _note(first: Sequence[str], second: Sequence[str] | None, windows: Sequence[Sequence[Window]]) -> None:
+    read = _reading.get()
+    if read is not None:
+        pairs = zip(first, [None] * len(first) if second is None else second, windows, strict=True)
+        read += [Read(one, other, window) for one, other, of_text in pairs for window in of_text]
 
 
 class Owned(NamedTuple):
@@ -67,6 +98,7 @@ def tokenize(
     encoded = _encode(tokenizer, first, second)
     whole = [_with_a_token(_window(encoded, index), tokenizer) for index in range(len(first))]
     windows = [_cut(window, max_length, side or tokenizer.truncation_side) for window in whole]
+    _note(first, second, [[window] for window in windows])
     return windows, sum(one is not other for one, other in zip(whole, windows, strict=True))
 
 
@@ -95,6 +127,7 @@ def tokenize_in_windows(
     windows: list[list[Window]] = [[] for _ in first]
     for index, text in enumerate(encoded["overflow_to_sample_mapping"]):
         windows[text].append(_with_a_token(_window(encoded, index), tokenizer))
+    _note(first, second, windows)
     return windows
 
 

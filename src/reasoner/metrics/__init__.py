@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         mcnemar,
         mean_and_deviation,
         paired_bootstrap,
+        share_interval,
     )
     from reasoner.metrics.ranking import filtered_rank, ranking_scores
 
@@ -73,6 +74,7 @@ __all__ = [
     "sampling_scores",
     "scores_by_rule",
     "seen_unseen",
+    "share_interval",
     "span_scores",
     "spans",
     "tag_scores",

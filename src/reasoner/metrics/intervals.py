@@ -188,6 +188,29 @@ def mcnemar(first_right: ArrayLike, second_right: ArrayLike) -> McNemar:
     return McNemar(smaller, float(min(1.0, 2 * bdtr(smaller, fixed + broken, 0.5))))
 
 
+def share_interval(hits: int, rows: int, *, confidence: float = 0.95) -> ConfidenceInterval:
+    """Return the interval of a share, by the score method of Wilson (1927): it has a width at 0 and at 1 too.
+
+    Args:
+        hits: how many of the rows.
+        rows: at least 1.
+        confidence: such as 0.95.
+
+    Raises:
+        ConfigError: if the confidence is not between 0 and 1.
+        DataError: if there are no rows, or more hits than rows.
+    """
+    from scipy.special import ndtri
+
+    _check_confidence(confidence)
+    if not 0 <= hits <= rows or rows < 1:
+        raise DataError(f"{hits} of {rows} is no share. Give rows, and as many hits at most.")
+    share, squared = hits / rows, float(ndtri((1 + confidence) / 2)) ** 2 / rows
+    middle = (share + squared / 2) / (1 + squared)
+    reach = (squared * share * (1 - share) + squared**2 / 4) ** 0.5 / (1 + squared)
+    return ConfidenceInterval(share, max(0.0, middle - reach), min(1.0, middle + reach), confidence)
+
+
 def changed_rows(first_right: ArrayLike, second_right: ArrayLike) -> ChangedRows:
     """Return the rows that the second run fixed, and those that it broke, counted from 0.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from inspect import Parameter, signature
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
+from reasoner.data.edited import Edited, Mention
 from reasoner.data.examples import Example
 from reasoner.data.features import Feature
 from reasoner.errors import ConfigError, Problem
@@ -32,6 +33,16 @@ class PartialInput(NamedTuple):
     """What it goes without, as it follows "62 of your 84 points need no ..."."""
     view: Callable[[Any], Any]
     """The example without it: emptied texts, the gold as it was."""
+
+
+class Said(NamedTuple):
+    """A thing that a prediction says: a label, or what is named or answers by some characters of a text."""
+
+    name: str
+    field: str = ""
+    """The text."""
+    start: int = 0
+    end: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,6 +231,28 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
 
     def reordered_inputs(self) -> dict[str, Callable[[ExampleT, Random], ExampleT]]:
         """Return, by name, what may be done to an example without a change of what is right, gold included."""
+        return {}
+
+    def mentions(self, example: ExampleT) -> Mapping[str, Sequence[Mention]]:
+        """Return what is gold in the texts of an example, by their names: what edits must take along."""
+        return {}
+
+    def with_texts(self, example: ExampleT, edited: Mapping[str, Edited]) -> ExampleT:
+        """Return the example with edited texts, its gold moved along; `edited` has names of `Example.open_texts`."""
+        return replace(example, **{name: text.text for name, text in edited.items()})
+
+    def said(self, prediction: PredictionT) -> frozenset[Said] | None:
+        """Return what a prediction says, so that those for a row before and after an edit can be compared.
+
+        None: predictions are not equal or different, such as numbers.
+        """
+        return None
+
+    def as_gold(self, example: ExampleT, prediction: PredictionT) -> dict[str, ExampleT]:
+        """Return for each thing that a prediction says, in words, the example with that as its gold, and no more.
+
+        `explain` asks for each why the model thinks it so likely. Empty: nothing is said, or it cannot be explained.
+        """
         return {}
 
     def baselines(

@@ -19,6 +19,7 @@ from reasoner.data.labels import (
     loss_arguments,
     ordered_as,
     resolve_weights,
+    summed_weights,
     unknown_labels,
 )
 from reasoner.data.windows import tokenize
@@ -35,7 +36,7 @@ from reasoner.metrics.counting import (
     set_counts,
 )
 from reasoner.notices import count, say
-from reasoner.tasks.base import PartialInput, Splits, Task
+from reasoner.tasks.base import PartialInput, Said, Splits, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -236,9 +237,21 @@ class Classification(Task[Any, dict[str, Any]]):
         """Return the weight of its label; where several may hold, those of all labels."""
         if self.kind == "number":
             return 1.0
-        weights = self.class_weights if isinstance(self.class_weights, Mapping) else {}
-        names = self.labels if self.kind == "multi" else self.gold_names(example)
-        return math.fsum(weights.get(name, 1.0) for name in names)
+        return summed_weights(self.labels if self.kind == "multi" else self.gold_names(example), self.class_weights)
+
+    def said(self, prediction: dict[str, Any]) -> frozenset[Said] | None:
+        """Return the label, or the labels; numbers are not compared."""
+        if self.kind == "number":
+            return None
+        return frozenset(map(Said, prediction["labels"] if self.kind == "multi" else [prediction["label"]]))
+
+    def as_gold(self, example: Any, prediction: dict[str, Any]) -> dict[str, Any]:
+        """Return the example with the predicted label, or labels."""
+        if self.kind == "number":
+            return {}
+        if self.kind == "multi":
+            return {", ".join(prediction["labels"]): replace(example, label=tuple(prediction["labels"]))}
+        return {prediction["label"]: replace(example, label=prediction["label"])}
 
     def confidence(self, prediction: dict[str, Any]) -> float | None:
         """Return the probability of the label; of several that of all yes and no together; a number has none."""

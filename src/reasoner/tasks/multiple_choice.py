@@ -16,7 +16,7 @@ from reasoner.data.windows import tokenize
 from reasoner.errors import DataError
 from reasoner.metrics.counting import RowCounts, mean_counts, mean_from_sums
 from reasoner.notices import count
-from reasoner.tasks.base import PartialInput, Task
+from reasoner.tasks.base import PartialInput, Said, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +151,14 @@ class MultipleChoice(Task[MultipleChoiceExample, dict[str, Any]]):
     ) -> list[bool] | None:
         """Return whether the right choice was taken."""
         return [p["choice"] == example.label for p, example in zip(predictions, examples, strict=True)]
+
+    def said(self, prediction: dict[str, Any]) -> frozenset[Said]:
+        """Return the choice."""
+        return frozenset([Said(str(prediction["choice"]))])
+
+    def as_gold(self, example: MultipleChoiceExample, prediction: dict[str, Any]) -> dict[str, MultipleChoiceExample]:
+        """Return the example with the predicted choice."""
+        return {prediction["answer"]: replace(example, label=prediction["choice"])}
 
     def confidence(self, prediction: dict[str, Any]) -> float | None:
         """Return the probability of the choice that was taken."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import fsum
 from typing import TYPE_CHECKING, Any, Self
 
 from reasoner.data import documents, word_shapes
+from reasoner.data.edited import Edited, Mention, mentions_of
 from reasoner.data.entities import entities_of_tags
 from reasoner.data.examples import RowError, column
 from reasoner.data.features import Feature
@@ -19,10 +19,12 @@ from reasoner.data.labels import (
     loss_arguments,
     ordered_as,
     resolve_weights,
+    summed_weights,
     unknown_labels,
 )
-from reasoner.data.sentences import NERExample, NERInDocument, document_name
-from reasoner.data.tag_schemes import OUTSIDE, is_tag, legal_steps, recognised_scheme, to_iob2, write_spans
+from reasoner.data.sentences import NERExample, NERInDocument, document_name, edited_sentence
+from reasoner.data.tag_schemes import OUTSIDE, is_tag, legal_steps, read_spans, recognised_scheme, to_iob2, write_spans
+from reasoner.data.tag_schemes import Span as WordSpan
 from reasoner.data.windows import Window, owned_words, texts_in_windows
 from reasoner.errors import ConfigError, DataError, LabelError, Problem, raise_if_any
 from reasoner.losses import IGNORED
@@ -31,7 +33,7 @@ from reasoner.metrics.calibration import judged_entities
 from reasoner.metrics.chunking import Span, spans
 from reasoner.metrics.counting import RowCounts, f1_from_sums, set_counts
 from reasoner.notices import say
-from reasoner.tasks.base import Splits, Task
+from reasoner.tasks.base import Said, Splits, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -161,14 +163,9 @@ class NER(Task[NERExample, Entities]):
         features = [self._features(example, group) for example, group in zip(examples, windows, strict=True)]
         if not self.document_context:
             return features
+        most, shapes = self.document_context, bool(self.case_features)
         return documents.with_context(
-            features,
-            windows,
-            examples,
-            tokenizer,
-            most=self.document_context,
-            max_length=max_length,
-            shapes=bool(self.case_features),
+            features, windows, examples, tokenizer, most=most, max_length=max_length, shapes=shapes
         )
 
     def decode(self, records: Sequence[Any], features: Sequence[Sequence[Feature]], examples: Rows) -> list[Entities]:
@@ -211,8 +208,7 @@ class NER(Task[NERExample, Entities]):
 
     def loss_count(self, example: NERExample) -> float:
         """Return the weights of its words that are scored."""
-        weights = self.class_weights if isinstance(self.class_weights, Mapping) else {}
-        return fsum(weights.get(tag, 1.0) for tag in self.gold_tags(example) if tag is not None)
+        return summed_weights(self.gold_tags(example), self.class_weights)
 
     def gold_lost(self, example: NERExample, features: Sequence[Feature]) -> int:
         """Return how many gold entities hold a word without a sub-word, or begin or end inside a sub-word."""
@@ -233,6 +229,30 @@ class NER(Task[NERExample, Entities]):
     def gold_names(self, example: NERExample) -> tuple[str, ...]:
         """Return the types of the sentence's entities, in order."""
         return tuple(span.type for span in sorted(self.gold_spans(example), key=lambda span: span.start))
+
+    def mentions(self, example: NERExample) -> dict[str, list[Mention]]:
+        """Return the gold entities, counted in characters."""
+        return {"text": mentions_of(self._entities(example), example.offsets)}
+
+    def with_texts(self, example: NERExample, edited: Mapping[str, Edited]) -> NERExample:
+        """Return the example with an edited text, split into words anew; as it is, where words are not scored."""
+        if None in self.raw_tags(example):
+            return example
+        return edited_sentence(example, edited["text"], self._entities(example), self._scheme)
+
+    def said(self, prediction: Entities) -> frozenset[Said]:
+        """Return the entities by type and place."""
+        return frozenset(Said(item["entity_group"], "text", item["start"], item["end"]) for item in prediction)
+
+    def as_gold(self, example: NERExample, prediction: Entities) -> dict[str, NERExample]:
+        """Return for each entity the example with it alone: the other words are not scored."""
+        found = {}
+        for entity in prediction:
+            start, end, kind = entity["start_word"], entity["end_word"], entity["entity_group"]
+            tags: list[str | int] = [IGNORED] * len(example.tokens)
+            tags[start:end] = write_spans([(0, end - start, kind)], end - start, self._scheme)
+            found[f"{entity['word']} ({kind})"] = replace(example, ner_tags=tuple(tags))
+        return found
 
     def primary_counts(self, predictions: Sequence[Entities], examples: Rows) -> RowCounts | None:
         """Return F1 as a function of hits, predicted and gold entities."""
@@ -354,6 +374,9 @@ class NER(Task[NERExample, Entities]):
     @property
     def _scheme(self) -> str:
         return self.scheme or "IOB2"
+
+    def _entities(self, example: NERExample) -> list[WordSpan]:
+        return read_spans([tag or OUTSIDE for tag in self.gold_tags(example)])
 
     def _type_names(self) -> list[str]:
         return list(dict.fromkeys(label[2:] for label in self.labels if label != "O"))

@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import Any, Self
 
 from reasoner.data.alignment import Interval, join_words, split_words
+from reasoner.data.edited import Edited, Mention, entities_after, mentions_of
 from reasoner.data.entities import entity_of_span, spans_of_entities
 from reasoner.data.examples import Example, RowError, column, text_column
 from reasoner.data.features import Feature
@@ -20,7 +21,7 @@ from reasoner.metrics import entity_surfaces, seen_unseen, span_scores
 from reasoner.metrics.chunking import Span
 from reasoner.metrics.counting import RowCounts, f1_from_sums, set_counts
 from reasoner.notices import count
-from reasoner.tasks.base import Splits, Task
+from reasoner.tasks.base import Said, Splits, Task
 
 Entities = list[dict[str, Any]]
 """A prediction: `{"entity_group", "word", "start", "end", "score", "start_word", "end_word"}` each."""
@@ -162,6 +163,20 @@ class NestedNER(Task[NestedNERExample, Entities]):
     def gold_names(self, example: NestedNERExample) -> tuple[str, ...]:
         """Return the types of the sentence's entities, in order."""
         return tuple(span.type for span in sorted(example.spans, key=lambda span: (span.start, -span.end, span.type)))
+
+    def mentions(self, example: NestedNERExample) -> dict[str, list[Mention]]:
+        """Return the gold entities, counted in characters."""
+        return {"text": mentions_of(example.entities or (), example.offsets)}
+
+    def with_texts(self, example: NestedNERExample, edited: Mapping[str, Edited]) -> NestedNERExample:
+        """Return the example with an edited text, split into words anew, and its entities where they stand now."""
+        words, entities = entities_after(edited["text"], example.offsets, example.entities or ())
+        gold = None if example.entities is None else tuple(entities)
+        return replace(example, text=edited["text"].text, offsets=tuple(words), entities=gold)
+
+    def said(self, prediction: Entities) -> frozenset[Said]:
+        """Return the entities by type and place."""
+        return frozenset(Said(item["entity_group"], "text", item["start"], item["end"]) for item in prediction)
 
     def primary_counts(self, predictions: Sequence[Entities], examples: Rows) -> RowCounts | None:
         """Return F1 as a function of hits, predicted and gold entities."""

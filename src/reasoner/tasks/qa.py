@@ -10,6 +10,7 @@ from random import Random
 from typing import Any, NamedTuple, Self
 
 from reasoner.data.answers import Answer, answers_of_column
+from reasoner.data.edited import Edited, Mention
 from reasoner.data.examples import Example, column, text_column
 from reasoner.data.features import Feature
 from reasoner.data.windows import Window, tokenize_in_windows, whole_characters
@@ -19,7 +20,7 @@ from reasoner.metrics.answers import answer_exact_match
 from reasoner.metrics.calibration import threshold_at
 from reasoner.metrics.counting import Floats, RowCounts, answer_counts, answer_f1_from_sums
 from reasoner.notices import count, say
-from reasoner.tasks.base import PartialInput, Splits, Task
+from reasoner.tasks.base import PartialInput, Said, Splits, Task
 
 FOLDS = 10
 """Parts of the validation split, each of which judges a threshold that was chosen on the others."""
@@ -189,6 +190,30 @@ class QuestionAnswering(Task[QuestionAnsweringExample, dict[str, Any]]):
             answer_exact_match(prediction["answer"], answers) == 1
             for prediction, answers in zip(predictions, _gold_texts(examples), strict=True)
         ]
+
+    def mentions(self, example: QuestionAnsweringExample) -> dict[str, list[Mention]]:
+        """Return where the answers stand."""
+        return {"context": [Mention(start, start + len(text)) for text, start in example.answers or ()]}
+
+    def with_texts(self, example: QuestionAnsweringExample, edited: Mapping[str, Edited]) -> QuestionAnsweringExample:
+        """Return the example with edited texts, and its answers as they are written there."""
+        example = super().with_texts(example, edited)
+        if example.answers is None or "context" not in edited:
+            return example
+        places = [edited["context"].moved(start, start + len(text)) for text, start in example.answers]
+        return replace(example, answers=tuple(Answer(example.context[start:end], start) for start, end in places))
+
+    def said(self, prediction: dict[str, Any]) -> frozenset[Said]:
+        """Return the answer by where it stands, or that there is none."""
+        if not prediction["answer"]:
+            return frozenset()
+        return frozenset([Said("answer", "context", prediction["start"], prediction["end"])])
+
+    def as_gold(self, example: Any, prediction: dict[str, Any]) -> dict[str, Any]:
+        """Return the example with the predicted answer, or with none."""
+        if not prediction["answer"]:
+            return {"no answer": replace(example, answers=())}
+        return {prediction["answer"]: replace(example, answers=(Answer(prediction["answer"], prediction["start"]),))}
 
     def confidence(self, prediction: dict[str, Any]) -> float | None:
         """Return the probability of the answer, among the best spans and "no answer"."""

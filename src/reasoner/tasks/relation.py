@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
+from reasoner.data.edited import Edited, Mention
 from reasoner.data.examples import Example, RowError, column, label_column, text_column
 from reasoner.errors import DataError
 from reasoner.tasks.base import PartialInput
@@ -87,6 +88,15 @@ class Relation(Classification):
             return RelationExample(**_parts(value))
         except RowError as error:
             raise DataError(f"{error.what}. {error.remedy}") from None
+
+    def mentions(self, example: RelationExample) -> dict[str, list[Mention]]:
+        """Return head and tail."""
+        return {"text": [Mention(*example.head), Mention(*example.tail)]}
+
+    def with_texts(self, example: RelationExample, edited: Mapping[str, Edited]) -> RelationExample:
+        """Return the example with an edited text, head and tail where they stand now."""
+        text = edited["text"]
+        return replace(example, text=text.text, head=text.moved(*example.head), tail=text.moved(*example.tail))
 
     def partial_inputs(self) -> dict[str, PartialInput]:
         """Return the two names alone: what they are often tells which relation, whatever the text says."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from math import isfinite
 from pathlib import Path
@@ -34,6 +34,11 @@ class TrainingConfig:
     """Draw the rows of an epoch so that each label is seen alike: rows of rare labels several times, of common ones not
     all (Buda et al., 2018, "A systematic study of the class imbalance problem"). An epoch keeps its number of rows. A
     row with several labels counts as the rarest of them."""
+    augmentation: int = 0
+    """How many edited copies of each training row are learned as well, each with one small edit that leaves what is
+    right as it is (Ribeiro et al., 2020; see docs/robustness.md): an epoch is as much longer. 0: none."""
+    augmentation_edits: Sequence[str] | None = None
+    """Names of the edits; None: all of them. Only with `augmentation`."""
     gradient_accumulation_steps: int = 1
     """Batches an optimiser step; the gradient is that of one large batch."""
     learning_rate: float | None = None
@@ -242,7 +247,11 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("average_checkpoints", "None or an integer of at least 2", _none_or(_whole(2))),
     ("validation_share", "between 0 and 1", _number(lambda x: 0 < x < 1)),
     ("stride", "None or an integer of at least 0", _none_or(_whole(0))),
-    ("seed frozen_cache_mb frozen_cache_disk_mb reinitialize_layers", "an integer of at least 0", _whole(0)),
+    (
+        "seed frozen_cache_mb frozen_cache_disk_mb reinitialize_layers augmentation",
+        "an integer of at least 0",
+        _whole(0),
+    ),
     ("optim", f"one of {', '.join(OPTIMIZERS)}", OPTIMIZERS.__contains__),
     ("lr_scheduler_type", f"one of {', '.join(SCHEDULES)}", SCHEDULES.__contains__),
     ("on_divergence", f"one of {', '.join(ON_DIVERGENCE)}", ON_DIVERGENCE.__contains__),
@@ -253,6 +262,15 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
         lambda value: isinstance(value, bool),
     ),
     ("bf16 packing torch_compile", "None, True or False", _none_or(lambda value: isinstance(value, bool))),
+    (
+        "augmentation_edits",
+        "None or a list of names",
+        _none_or(
+            lambda value: (
+                isinstance(value, (list, tuple)) and bool(value) and all(isinstance(name, str) for name in value)
+            )
+        ),
+    ),
     (
         "feature_cache",
         "None or the path of a folder, as text",

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from reasoner.errors import ConfigError, DataError
-from reasoner.metrics import bootstrap_interval, changed_rows, mcnemar, mean_and_deviation, paired_bootstrap
+from reasoner.metrics import (
+    bootstrap_interval,
+    changed_rows,
+    mcnemar,
+    mean_and_deviation,
+    paired_bootstrap,
+    share_interval,
+)
 from reasoner.metrics.counting import (
     accuracy_from_sums,
     f1_from_sums,
@@ -327,3 +334,18 @@ ROWS = mean_counts([0, 1, 1])
 def test_what_cannot_be_computed_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@given(st.integers(1, 300), st.data(), st.sampled_from([0.5, 0.9, 0.95]))
+def test_the_interval_of_a_share_equals_scipys(rows, data, confidence):
+    hits = data.draw(st.integers(0, rows))
+    expected = stats.binomtest(hits, rows).proportion_ci(confidence, method="wilson")
+    found = share_interval(hits, rows, confidence=confidence)
+    assert (found.lower, found.upper) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert found.value == hits / rows
+
+
+@pytest.mark.parametrize(("hits", "rows"), [(0, 0), (3, 2), (-1, 4)])
+def test_what_is_no_share_has_no_interval(hits, rows):
+    with pytest.raises(DataError, match="is no share"):
+        share_interval(hits, rows)

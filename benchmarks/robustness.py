@@ -1,0 +1,72 @@
+"""The robustness card of a task, before and after training on edited copies of the rows as well.
+
+    python benchmarks/robustness.py nli --data DATA/nli/snli --epochs 2
+    python benchmarks/robustness.py ner --data DATA/ner/wnut17 --epochs 3
+
+Both sides have the same settings and the same seed; the second learns a copy of each training row with one edit too, so
+that an epoch is twice as long. The edits of its copies are those of the card, on other rows and with another seed.
+Trained models are kept in --output: started again, the script trains those that are missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import workload
+
+import reasoner
+
+LENGTH = 128
+SIDES = {"plain": {}, "augmented": {"augmentation": 1}}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", choices=["ner", "nli"])
+    parser.add_argument("--data", required=True, type=Path, help="folder of WNUT-17 or of the SNLI cut")
+    parser.add_argument("--model", help="folder or Hub id; default: the embedded MiniLM")
+    parser.add_argument("--sides", nargs="+", choices=sorted(SIDES), default=list(SIDES))
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--output", type=Path, default=Path("output") / "robustness")
+    arguments = parser.parse_args()
+
+    import torch
+
+    torch.set_num_threads(arguments.threads)
+    splits = workload.read(arguments.task, arguments.data)
+    cards = {side: card_of(side, splits, arguments) for side in arguments.sides}
+    for side, card in cards.items():
+        print(f"\n{side}: score {card.score:.4f}, mean flip rate {card.mean_flip_rate:.4f}\n\n{card}")
+        (arguments.output / f"{arguments.task}-{side}.json").write_text(json.dumps(card.to_dict(), indent=1))
+    if len(cards) == 2:
+        plain, augmented = cards["plain"], cards["augmented"]
+        fewer = 1 - augmented.mean_flip_rate / plain.mean_flip_rate
+        print(f"\nAugmented: {fewer:.1%} fewer flips, score {augmented.score - plain.score:+.4f}.")
+
+
+def card_of(side: str, splits: dict, arguments: argparse.Namespace) -> reasoner.RobustnessCard:
+    """Train, if that is not done, and measure."""
+    folder = arguments.output / f"{arguments.task}-{side}-{arguments.epochs}-epochs-seed-{arguments.seed}"
+    if not (folder / "reasoner_config.json").exists():
+        reasoner.fine_tune(
+            arguments.model,
+            splits,
+            task=arguments.task,
+            output_dir=folder,
+            num_train_epochs=arguments.epochs,
+            max_length=LENGTH,
+            seed=arguments.seed,
+            evaluate_before=False,
+            use_cpu=True,
+            disable_tqdm=True,
+            **SIDES[side],
+        )
+    return reasoner.robustness(folder, splits["test"], seed=arguments.seed + 1)
+
+
+if __name__ == "__main__":
+    main()

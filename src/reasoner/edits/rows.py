@@ -1,0 +1,103 @@
+"""Rows as an edit leaves them, their gold moved along: to doubt a model with, and to train one on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from reasoner.data.edited import Edited
+from reasoner.data.examples import Example
+from reasoner.data.streams import StreamedRows
+from reasoner.edits.catalog import Edit, Editable, chosen
+from reasoner.errors import ConfigError
+from reasoner.notices import say
+from reasoner.tasks.base import Task
+
+if TYPE_CHECKING:
+    from reasoner.training.config import TrainingConfig
+
+
+class EditedRow(NamedTuple):
+    """A row after an edit."""
+
+    number: int
+    """Of the row, from 0."""
+    example: Any
+    texts: Mapping[str, Edited]
+    """Those that were changed."""
+
+
+def edited_rows(task: Task[Any, Any], examples: Sequence[Example], edit: Edit, *, seed: int) -> list[EditedRow]:
+    """Return the rows that an edit changes, as it leaves them. What is drawn depends on seed, edit and row alone.
+
+    Args:
+        task: of the rows.
+        examples: with gold.
+        edit: what is done.
+        seed: of what is drawn.
+    """
+    others = _entities(task, examples)
+    rows = []
+    for number, example in enumerate(examples):
+        made = _edited(task, example, edit, others, Random(f"{seed} {edit.name} {number}"))
+        rows += [] if made is None else [EditedRow(number, *made)]
+    return rows
+
+
+def augmented(
+    task: Task[Any, Any], examples: Mapping[str, Sequence[Any]], config: TrainingConfig
+) -> Mapping[str, Sequence[Any]]:
+    """Return the splits, the training rows followed by edited copies of them, as `augmentation` says.
+
+    For each copy one of the edits is drawn that changes the row; where none does, there is no copy, and this is said.
+
+    Raises:
+        ConfigError: if an edit is unknown, or the training rows are a stream.
+    """
+    if not config.augmentation:
+        return examples
+    rows = examples["train"]
+    if isinstance(rows, StreamedRows):
+        raise ConfigError("augmentation takes rows of memory, and train is a stream. Edit the rows of the stream.")
+    edits, others = chosen(config.augmentation_edits), _entities(task, rows)
+    copies = [
+        made[0]
+        for copy in range(config.augmentation)
+        for number, example in enumerate(rows)
+        if (made := _any_edited(task, example, edits, others, Random(f"{config.seed} {copy} {number}"))) is not None
+    ]
+    say(f"augmentation: {len(copies)} edited copies of the {len(rows)} training rows are learned as well.")
+    return {**examples, "train": [*rows, *copies]}
+
+
+def _any_edited(
+    task: Task[Any, Any], example: Any, edits: Sequence[Edit], others: Mapping[str, Sequence[str]], random: Random
+) -> tuple[Any, Mapping[str, Edited]] | None:
+    """Return the row after one of the edits that change it; None: there is none."""
+    for edit in random.sample(edits, len(edits)):
+        if (made := _edited(task, example, edit, others, random)) is not None:
+            return made
+    return None
+
+
+def _edited(
+    task: Task[Any, Any], example: Any, edit: Edit, others: Mapping[str, Sequence[str]], random: Random
+) -> tuple[Any, Mapping[str, Edited]] | None:
+    """Return the row after an edit, and its texts; None: nothing is changed."""
+    texts = example.open_texts
+    made = edit.make(Editable(texts, task.mentions(example), others), random)
+    edited = {name: Edited.of(texts[name], pieces) for name, pieces in made.items()}
+    edited = {name: text for name, text in edited.items() if text.text != text.before}
+    changed = task.with_texts(example, edited) if edited else example
+    return None if changed == example else (changed, edited)
+
+
+def _entities(task: Task[Any, Any], examples: Sequence[Any]) -> dict[str, Sequence[str]]:
+    """Return by type what entities are called in the rows, each once."""
+    found: dict[str, dict[str, None]] = {}
+    for example in examples:
+        for name, mentions in task.mentions(example).items():
+            for start, end, type in mentions:
+                found.setdefault(type, {})[example.texts[name][start:end]] = None
+    return {type: tuple(surfaces) for type, surfaces in found.items()}

@@ -1,0 +1,157 @@
+"""What does the robustness card show: flips and scores by edit, with examples, as text, HTML and JSON values?"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from html import escape
+from statistics import mean
+from typing import Any
+
+WIDTH = 80
+COLUMNS = ("edit", "rows", "flipped", "95% interval", "score", "edited", "95% interval")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlippedRow:
+    """A row whose prediction was another after the edit."""
+
+    where: str
+    before: Mapping[str, str]
+    """The texts that the edit changed, by name."""
+    after: Mapping[str, str]
+    said_before: Sequence[str]
+    """What the model said: a label; entities or an answer, with their types. Empty: nothing."""
+    said_after: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditOutcome:
+    """How the model did on the rows that an edit changed."""
+
+    name: str
+    what: str
+    rows: int
+    """That it changed."""
+    flips: int
+    """Of these, whose prediction was another one."""
+    lower: float
+    """Lower end of the flip rate's 95% interval (Wilson)."""
+    upper: float
+    before: float
+    """Score on these rows as they were."""
+    after: float
+    """Score on them as they are after the edit."""
+    difference_lower: float | None = None
+    """Lower end of the 95% interval of after - before, by paired bootstrap; None where the task has no counts."""
+    difference_upper: float | None = None
+    examples: tuple[FlippedRow, ...] = ()
+
+    @property
+    def flip_rate(self) -> float:
+        """Share of the changed rows whose prediction was another one."""
+        return self.flips / self.rows
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RobustnessCard:
+    """What `robustness` found. Printing it, or showing it in a notebook, shows the table and examples."""
+
+    task: str
+    metric: str
+    """The task's primary metric, a fraction."""
+    split: str
+    rows: int
+    """Of that split."""
+    score: float
+    """On all of them, as they are."""
+    seed: int
+    outcomes: tuple[EditOutcome, ...]
+    """One an edit that changes some row, in the edits' order."""
+
+    @property
+    def mean_flip_rate(self) -> float:
+        """The mean of the edits' flip rates.
+
+        Raises:
+            ValueError: if no edit changed a row.
+        """
+        return mean(outcome.flip_rate for outcome in self.outcomes)
+
+    def __getitem__(self, name: str) -> EditOutcome:
+        """Return the outcome of the edit of that name."""
+        return {outcome.name: outcome for outcome in self.outcomes}[name]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the card as JSON values."""
+        return {
+            **asdict(self),
+            "outcomes": [{**asdict(outcome), "flip_rate": outcome.flip_rate} for outcome in self.outcomes],
+        }
+
+    def __repr__(self) -> str:
+        heading = self._heading()
+        cells = [COLUMNS, *self._cells()]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        padded = ([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])] for first, *rest in cells)
+        table = ["  ".join(row) for row in padded]
+        shown = [_wrapped(self._example_lines(outcome)) for outcome in self.outcomes if outcome.examples]
+        blocks = [[heading, "=" * len(heading)], table, textwrap.wrap(self._remark(), WIDTH), *shown]
+        return "\n\n".join("\n".join(block) for block in blocks)
+
+    def _repr_html_(self) -> str:
+        style = "text-align: left; vertical-align: top; padding: 2px 14px 2px 0"
+        rows = "".join(
+            "<tr>" + "".join(f'<td style="{style}">{escape(text)}</td>' for text in row) + "</tr>"
+            for row in [COLUMNS, *self._cells()]
+        )
+        shown = "".join(
+            f"<details><summary>{escape(title)}</summary>{'<br>'.join(map(escape, lines))}</details>"
+            for title, *lines in (self._example_lines(outcome) for outcome in self.outcomes if outcome.examples)
+        )
+        return f"<div><b>{escape(self._heading())}</b><table>{rows}</table><p>{escape(self._remark())}</p>{shown}</div>"
+
+    def _heading(self) -> str:
+        return f"Robustness: {self.task}, {self.metric} {self.score:.4f} on {self.split} ({self.rows:,} rows)"
+
+    def _cells(self) -> Iterator[tuple[str, ...]]:
+        for outcome in self.outcomes:
+            change = "-"
+            if outcome.difference_lower is not None:
+                change = f"{outcome.difference_lower:+.3f} {outcome.difference_upper:+.3f}"
+            yield (
+                outcome.name,
+                f"{outcome.rows:,}",
+                f"{outcome.flip_rate:.1%}",
+                f"{outcome.lower:.1%} {outcome.upper:.1%}",
+                f"{outcome.before:.3f}",
+                f"{outcome.after:.3f}",
+                change,
+            )
+
+    def _remark(self) -> str:
+        if not self.outcomes:
+            return "No edit changes any of these rows."
+        return (
+            f"Mean flip rate: {self.mean_flip_rate:.1%}. Each edit leaves what is right as it is, or moves it along: a "
+            "flip is a change of mind without a reason. The first interval is that of the share of flips, the second "
+            "that of the change in score; both are over rows."
+        )
+
+    def _example_lines(self, outcome: EditOutcome) -> list[str]:
+        lines = [f"{outcome.name}: {outcome.what}"]
+        for row in outcome.examples:
+            for name, text in row.before.items():
+                lines += [f"- {name}: {_cut(text)}", f"  edited: {_cut(row.after[name])}"]
+            said = [", ".join(part) or "nothing" for part in (row.said_before, row.said_after)]
+            lines.append(f"  said {said[0]}, then {said[1]} ({row.where})")
+        return lines
+
+
+def _cut(text: str, most: int = 160) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _wrapped(lines: Sequence[str]) -> list[str]:
+    return [piece for line in lines for piece in textwrap.wrap(line, WIDTH, subsequent_indent="    ")]

@@ -1,0 +1,38 @@
+"""Which rows of what a user gave is a model to be doubted with, and can its predictions for them be compared?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reasoner.data.examples import examples_from_rows
+from reasoner.data.sources import read_splits
+from reasoner.errors import ConfigError, raise_if_any
+from reasoner.tasks.base import Task
+
+
+def scored_rows(
+    task: Task[Any, Any], data: Any, *, split: str | None, columns: Mapping[str, Any] | None
+) -> tuple[str, list[Any]]:
+    """Return the name of the split and its examples.
+
+    Args:
+        task: of the model.
+        data: as `Result.evaluate` takes them.
+        split: which of several; None: test, else validation, else train.
+        columns: as in `fine_tune`.
+
+    Raises:
+        ConfigError: if there is no such split, or predictions of the task cannot be compared (`Task.said`).
+        DataError: if a row cannot be used, or there is none.
+    """
+    if type(task).said is Task.said or getattr(task, "kind", None) == "number":
+        raise ConfigError(f"Predictions of {type(task).__name__} cannot be told apart, equal or not: it has no `said`.")
+    splits = examples_from_rows(read_splits(data, columns=columns), task.schema(task.settings()))
+    if not splits:
+        raise ConfigError("There are no rows. Give some, with gold.")
+    name = split or next(name for name in ("test", "validation", *splits) if name in splits)
+    if name not in splits:
+        raise ConfigError(f"split is '{name}', and the data has {', '.join(splits)}. Give one of them.")
+    raise_if_any(task.problems(splits[name]))
+    return name, splits[name]
