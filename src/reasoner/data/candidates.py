@@ -60,10 +60,21 @@ def check_length(tokens: Sequence[Sequence[int]], max_length: int, *, what: str,
                           f"{setting}={max_length}).")  # fmt: skip
 
 
-def with_answer(window: Window, targets: dict[str, int], tokens: Sequence[int]) -> list[Feature]:
-    """Return the feature of a query and, after it, that of the candidate that answers it; see `BiEncoderHead`."""
-    inputs = {name: [int(name == "attention_mask")] * len(tokens) for name in window.inputs}
-    return [Feature(window.inputs, targets), Feature(inputs | {"input_ids": list(tokens)}, dict(targets))]
+def with_answers(window: Window, query: int, answers: Sequence[int], tokens: Sequence[Sequence[int]]) -> list[Feature]:
+    """Return the feature of a query and, after it, that of the candidate that answers it, then those of wrong ones.
+
+    Args:
+        window: the query.
+        query: its number.
+        answers: numbers of candidates, the right one first.
+        tokens: those of each candidate.
+    """
+    features = [Feature(window.inputs, {"query": query, "answer": answers[0]})]
+    for answer in answers:
+        inputs = {name: [int(name == "attention_mask")] * len(tokens[answer]) for name in window.inputs}
+        targets = {"query": query, "answer": answer}
+        features.append(Feature(inputs | {"input_ids": list(tokens[answer])}, targets))
+    return features
 
 
 def best_first(logits: Any, number: int) -> list[tuple[int, float]]:

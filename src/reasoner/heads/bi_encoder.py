@@ -25,9 +25,10 @@ class BiEncoderHead(TaskHead):
     """Mean of the hidden states, scaled to length 1; the product of two such vectors, times a factor, is a logit.
 
     After SimKGC (Wang et al., 2022, https://arxiv.org/abs/2203.02167), without its margin and its queue of earlier
-    batches. Features with gold come in pairs, a query and then the candidate that answers it. Outputs: `vectors`
-    (features, width). Targets: `query` and `answer` (features,), numbers; those of a candidate's own feature are not
-    read. Records: the feature's vector times the factor, and the vectors of all candidates, one array for all records.
+    batches. Features with gold come in groups: a query, the candidate that answers it, and `wrong_answers` that do not.
+    Outputs: `vectors` (features, width). Targets: `query` and `answer` (features,), numbers: of a candidate its own, of
+    a query that of its answer. Records: the feature's vector times the factor, and the vectors of all candidates, one
+    array for all records.
 
     Args:
         config: the model's.
@@ -36,6 +37,7 @@ class BiEncoderHead(TaskHead):
         known_answers: query * candidates + answer of each pair that is known to be right in training, ascending; such
             an answer is never a wrong one in a batch.
         similarity_temperature: what products are divided by at first; its logarithm is learned.
+        wrong_answers: how many; they are wrong for the other queries too, unless they are known to be right.
     """
 
     known_answers: Tensor
@@ -49,8 +51,10 @@ class BiEncoderHead(TaskHead):
         candidate_tokens: Sequence[Sequence[int]] = (),
         known_answers: Sequence[int] = (),
         similarity_temperature: float = 0.05,
+        wrong_answers: int = 0,
     ) -> None:
         super().__init__(config, num_outputs=num_outputs)
+        self.wrong_answers = wrong_answers
         self.log_factor = nn.Parameter(torch.tensor(-math.log(similarity_temperature)))
         self.candidate_tokens, self.padding = candidate_tokens, getattr(config, "pad_token_id", None) or 0
         self.register_buffer("known_answers", torch.tensor(known_answers, dtype=torch.int64), persistent=False)
@@ -65,9 +69,15 @@ class BiEncoderHead(TaskHead):
 
     def loss(self, outputs: Outputs, batch: Batch) -> LossSum:
         """Return the cross-entropy of each query over the answers of its batch (InfoNCE), and the number of queries."""
-        vectors, queries, answers = outputs["vectors"], batch.targets["query"][0::2], batch.targets["answer"][0::2]
-        logits = self.log_factor.exp() * vectors[0::2] @ vectors[1::2].T  # (queries, queries)
-        return in_batch_cross_entropy(logits, answers, self._known(queries, answers))
+        step, vectors, queries = 2 + self.wrong_answers, outputs["vectors"], batch.targets["query"]
+
+        def ordered(values: Tensor) -> Tensor:
+            """Return what belongs to the answers: the queries' own first, then their wrong ones."""
+            return torch.cat([values[place::step] for place in range(1, step)])
+
+        answers = ordered(batch.targets["answer"])
+        logits = self.log_factor.exp() * vectors[0::step] @ ordered(vectors).T  # (queries, answers)
+        return in_batch_cross_entropy(logits, answers, self._known(queries[0::step], answers))
 
     def predict(self, outputs: Outputs, batch: Batch) -> list[Any]:
         """Return each feature's vector, times the factor."""
@@ -80,9 +90,10 @@ class BiEncoderHead(TaskHead):
         return [(vector, candidates) for vector in self.predict(model(batch), batch)]
 
     def _known(self, queries: Tensor, answers: Tensor) -> Tensor:
-        """Return where an answer of the batch is a right one for a query: (queries, answers)."""
+        """Return where an answer of the batch, the own ones first, is right for a query: (queries, answers)."""
         same = queries[:, None] == queries  # also where the pair is not of training, as in validation
-        right = (same.double() @ (answers[:, None] == answers).double()) > 0
+        own = answers[: len(queries)]
+        right = (same.double() @ (own[:, None] == answers).double()) > 0
         if len(self.known_answers):
             keys = queries[:, None] * len(self.candidate_tokens) + answers
             place = torch.searchsorted(self.known_answers, keys).clamp(max=len(self.known_answers) - 1)

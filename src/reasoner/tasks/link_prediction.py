@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from reasoner.data.candidates import best_first, check_length, tokens_of_candidates, with_answer
+from reasoner.data.candidates import best_first, check_length, tokens_of_candidates, with_answers
 from reasoner.data.examples import Example, text_column
 from reasoner.data.features import Feature
 from reasoner.data.windows import tokenize
@@ -236,7 +236,7 @@ class LinkPrediction(Task[LinkPredictionExample, dict[str, Any]]):
             return [Feature(window.inputs)]
         answer, entity = self._entity_ids[query.answer], self._entity_ids[query.entity]
         number = self._query_id(query.side, entity, self._relation_ids.get(query.relation, len(self.relations)))
-        return with_answer(window, {"query": number, "answer": answer}, self.entity_tokens[answer])
+        return with_answers(window, number, [answer], self.entity_tokens)
 
     def _answer(self, query: Query, logits: Any) -> dict[str, Any]:
         """Return what is predicted for a query; logits are (entities,)."""

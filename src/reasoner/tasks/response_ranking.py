@@ -7,11 +7,12 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
+from random import Random
 from typing import Any, Self
 
 import numpy as np
 
-from reasoner.data.candidates import best_first, check_length, read_candidates, tokens_of_candidates, with_answer
+from reasoner.data.candidates import best_first, check_length, read_candidates, tokens_of_candidates, with_answers
 from reasoner.data.examples import Example, RowError, column, text_column
 from reasoner.data.features import Feature
 from reasoner.data.windows import tokenize
@@ -94,6 +95,9 @@ class ResponseRanking(Task[ResponseRankingExample, dict[str, Any]]):
     """Tokens of a candidate that are read, special tokens included."""
     similarity_temperature: float = 0.05
     """What the similarity of vectors is divided by at first, above 0; it is learned from there."""
+    wrong_candidates: int = 1
+    """As many candidates are drawn for each row, the same in each epoch, which its batch learns to be wrong beside the
+    responses of the other rows: so candidates are learned that are no response in training."""
 
     @classmethod
     def from_examples(cls, splits: Splits[ResponseRankingExample], **settings: Any) -> Self:
@@ -101,6 +105,8 @@ class ResponseRanking(Task[ResponseRankingExample, dict[str, Any]]):
         task = cls(**settings)
         if not task.similarity_temperature > 0:
             raise ConfigError(f"similarity_temperature is {task.similarity_temperature}. Give a number above 0.")
+        if type(task.wrong_candidates) is not int or task.wrong_candidates < 0:
+            raise ConfigError(f"wrong_candidates is {task.wrong_candidates!r}. Give a whole number from 0 up.")
         given = read_candidates(task.candidates) if task.candidates else []
         responses = {str(example.response) for examples in splits.values() for example in examples}
         return replace(task, candidates=tuple(sorted({*given, *responses})), candidate_tokens=())
@@ -206,6 +212,7 @@ class ResponseRanking(Task[ResponseRankingExample, dict[str, Any]]):
         return {
             "candidate_tokens": self.candidate_tokens,
             "similarity_temperature": self.similarity_temperature,
+            "wrong_answers": self.wrong_candidates,
         }
 
     @cached_property
@@ -217,7 +224,11 @@ class ResponseRanking(Task[ResponseRankingExample, dict[str, Any]]):
             return [Feature(window.inputs)]
         answer = self._numbers[example.response]
         query = int.from_bytes(sha256(example.text.encode("utf-8", "replace")).digest()[:6])  # the same turns, the same
-        return with_answer(window, {"query": query, "answer": answer}, self.candidate_tokens[answer])
+        others = len(self.candidates) - 1
+        wrong = Random(query).sample(range(others), min(self.wrong_candidates, others))
+        answers = [answer, *(number + (number >= answer) for number in wrong)]  # the right one is none of them
+        answers += [answer] * (self.wrong_candidates - len(wrong))  # as many in each row; a second one does not count
+        return with_answers(window, query, answers, self.candidate_tokens)
 
     def _prediction(self, example: ResponseRankingExample, logits: Any) -> dict[str, Any]:
         """Return what is predicted; logits are (candidates,)."""

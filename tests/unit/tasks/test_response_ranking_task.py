@@ -35,7 +35,7 @@ def test_turns_are_read_with_their_speakers_the_oldest_cut_first(prepare, caplog
     assert example.text == "user: hi system: hello you user: a table"
     long = [{**row, "turns": ["the old harbour of Lisbon was quiet"] * 20 + row["turns"]} for row in ROWS]
     predictor, data = prepare(ResponseRanking(candidate_length=40), rows=long, max_length=48)
-    for row, (turns, _) in zip(long, data.features, strict=True):
+    for row, (turns, *_) in zip(long, data.features, strict=True):
         assert len(turns) == 48
         whole = predictor.tokenizer(examples([row, row])[0].text)["input_ids"]
         assert turns.inputs["input_ids"] == [whole[0], *whole[-47:]]
@@ -61,6 +61,26 @@ def test_ranks_are_those_of_a_brute_force_ranking(prepare):
     assert len(set(ranks)) > 5
 
 
+def test_candidates_that_are_drawn_are_wrong_for_all_queries_of_the_batch(prepare):
+    rows = [{"turns": [turn], "response": text} for turn, text in (("a lamp", "red"), ("a box", "blue"), ("it", "red"))]
+    others = ("green", "small", "large", "old")
+    predictor, data = prepare(ResponseRanking(candidates=others, wrong_candidates=2), rows=rows, sharp=True)
+    task, model = predictor.task, predictor.model.double().eval()
+    (batch,) = predictor.batches(data, batch_size=10)
+    drawn = {task.candidates[feature.targets["answer"]] for group in data.features for feature in group[2:]}
+    assert all(len(group) == 4 and len({f.targets["answer"] for f in group}) == 3 for group in data.features)
+    expected = 0.0
+    for row in rows:
+        query = vector(predictor, f"user: {row['turns'][0]}")
+        texts = drawn | {"red", "blue"}
+        logits = {text: float(query @ vector(predictor, text)) / 0.05 for text in texts}
+        expected += np.log(sum(np.exp(logit) for logit in logits.values())) - logits[row["response"]]
+    loss = model.loss(model(batch), batch)
+    assert loss.count == 3 and loss.total.item() == pytest.approx(expected, rel=1e-6)
+    few, _ = prepare(ResponseRanking(wrong_candidates=3), rows=[{"turns": ["a"], "response": "x"}] * 4)
+    assert np.isfinite(few.evaluate_examples(examples([{"turns": ["b"], "response": "x"}] * 2)).metrics["loss"])
+
+
 @torch.no_grad()
 def vector(predictor, text):
     encoded = predictor.tokenizer(text, return_tensors="pt")
@@ -76,7 +96,7 @@ def test_a_response_that_is_right_is_never_a_wrong_one_of_its_batch(prepare):
         {"turns": ["hi there"], "response": "good morning"},
         {"turns": ["a table"], "response": "for whom"},
     ]
-    predictor, data = prepare(ResponseRanking(), rows=rows, sharp=True)
+    predictor, data = prepare(ResponseRanking(wrong_candidates=0), rows=rows, sharp=True)
     model = predictor.model.double().eval()
     (batch,) = predictor.batches(data, batch_size=10)
     right = {"hi": {"hello"}, "hi there": {"hello", "good morning"}, "a table": {"for whom"}}
@@ -115,6 +135,8 @@ def test_what_cannot_be_used_is_refused(prepare):
         examples([{"turns": ["a"], "response": "x", "dialogue": [1]}])
     with pytest.raises(ConfigError, match="similarity_temperature is 0"):
         ResponseRanking.from_examples({"train": examples(ROWS)}, similarity_temperature=0)
+    with pytest.raises(ConfigError, match="wrong_candidates is -1"):
+        ResponseRanking.from_examples({"train": examples(ROWS)}, wrong_candidates=-1)
     predictor, data = prepare(ResponseRanking(), rows=ROWS)
     for wrong in ({"text": "a"}, 3, ("a", ""), ""):
         with pytest.raises(DataError, match="response_ranking predicts for"):
