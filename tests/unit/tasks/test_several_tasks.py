@@ -193,6 +193,8 @@ def test_what_cannot_be_a_part_is_refused(prepare, rows_of):
         prepare(SeveralTasks(parts={"a": "qa"}), rows=rows_of("QuestionAnswering"))
     with pytest.raises(ConfigError, match="has no parts"):
         reasoner.fine_tune(None, {"train": ROWS}, task="several_tasks")
+    with pytest.raises(ConfigError, match="rows of IntentAndSlots have no texts that can be edited"):
+        reasoner.fine_tune(None, {"train": ROWS}, task="intent_and_slots", augmentation=1)
 
 
 def test_what_is_wrong_with_a_row_is_told_with_the_part():
