@@ -53,7 +53,7 @@ def augmented(
     For each copy one of the edits is drawn that changes the row; where none does, there is no copy, and this is said.
 
     Raises:
-        ConfigError: if an edit is unknown, or the training rows are a stream.
+        ConfigError: if an edit is unknown, the training rows are a stream, or none has a text that can be edited.
     """
     if not config.augmentation:
         return examples
