@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,37 @@ def with_answers(window: Window, query: int, answers: Sequence[int], tokens: Seq
         targets = {"query": query, "answer": answer}
         features.append(Feature(inputs | {"input_ids": list(tokens[answer])}, targets))
     return features
+
+
+class LookAlikes:
+    """Which candidates share the most tokens with one of them, and are most easily taken for it?
+
+    Args:
+        tokens: those of each candidate.
+        least: so many are the look-alikes of one, and all that share no less (Jaccard index).
+    """
+
+    def __init__(self, tokens: Sequence[Sequence[int]], least: int = 20) -> None:
+        self._sets, self._least = [frozenset(row) for row in tokens], least
+        self._known: dict[int, list[int]] = {}
+
+    def of(self, candidate: int) -> list[int]:
+        """Return the look-alikes of a candidate, by their numbers."""
+        if candidate not in self._known:
+            own = self._sets[candidate]
+            shares = np.array([len(own & other) / max(1, len(own | other)) for other in self._sets])
+            shares[candidate] = -1
+            others = len(shares) - 1
+            limit = np.sort(shares)[-min(self._least, others)] if others else np.inf
+            self._known[candidate] = np.flatnonzero(shares >= limit).tolist()
+        return self._known[candidate]
+
+    def drawn(self, candidate: int, number: int, random: Random) -> list[int]:
+        """Return different other candidates, every second of them a look-alike; fewer where there are no more."""
+        alike = self.of(candidate)
+        found = random.sample(alike, min(len(alike), -(-number // 2)))
+        any_other = random.sample(range(len(self._sets)), min(len(self._sets), number + 1))
+        return [*found, *(other for other in any_other if other != candidate and other not in found)][:number]
 
 
 def best_first(logits: Any, number: int) -> list[tuple[int, float]]:

@@ -12,7 +12,14 @@ from typing import Any, Self
 
 import numpy as np
 
-from reasoner.data.candidates import best_first, check_length, read_candidates, tokens_of_candidates, with_answers
+from reasoner.data.candidates import (
+    LookAlikes,
+    best_first,
+    check_length,
+    read_candidates,
+    tokens_of_candidates,
+    with_answers,
+)
 from reasoner.data.examples import Example, RowError, column, text_column
 from reasoner.data.features import Feature
 from reasoner.data.windows import tokenize
@@ -95,9 +102,10 @@ class ResponseRanking(Task[ResponseRankingExample, dict[str, Any]]):
     """Tokens of a candidate that are read, special tokens included."""
     similarity_temperature: float = 0.05
     """What the similarity of vectors is divided by at first, above 0; it is learned from there."""
-    wrong_candidates: int = 1
+    wrong_candidates: int = 2
     """As many candidates are drawn for each row, the same in each epoch, which its batch learns to be wrong beside the
-    responses of the other rows: so candidates are learned that are no response in training."""
+    responses of the other rows: every second one among those that share the most tokens with the right response, the
+    others from all."""
 
     @classmethod
     def from_examples(cls, splits: Splits[ResponseRankingExample], **settings: Any) -> Self:
@@ -219,15 +227,17 @@ class ResponseRanking(Task[ResponseRankingExample, dict[str, Any]]):
     def _numbers(self) -> dict[str, int]:
         return {text: number for number, text in enumerate(self.candidates)}
 
+    @cached_property
+    def _look_alikes(self) -> LookAlikes:
+        return LookAlikes(self.candidate_tokens)
+
     def _features(self, example: ResponseRankingExample, window: Any) -> list[Feature]:
         if example.response is None:
             return [Feature(window.inputs)]
         answer = self._numbers[example.response]
         query = int.from_bytes(sha256(example.text.encode("utf-8", "replace")).digest()[:6])  # the same turns, the same
-        others = len(self.candidates) - 1
-        wrong = Random(query).sample(range(others), min(self.wrong_candidates, others))
-        answers = [answer, *(number + (number >= answer) for number in wrong)]  # the right one is none of them
-        answers += [answer] * (self.wrong_candidates - len(wrong))  # as many in each row; a second one does not count
+        wrong = self._look_alikes.drawn(answer, self.wrong_candidates, Random(query))
+        answers = [answer, *wrong, *[answer] * (self.wrong_candidates - len(wrong))]  # as many in each row
         return with_answers(window, query, answers, self.candidate_tokens)
 
     def _prediction(self, example: ResponseRankingExample, logits: Any) -> dict[str, Any]:

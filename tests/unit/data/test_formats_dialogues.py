@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
-from reasoner.data.candidates import read_candidates
+from reasoner.data.candidates import LookAlikes, read_candidates
 from reasoner.data.formats.dialogues import looks_like_dialogues
 from reasoner.data.sources import read_rows
 from reasoner.errors import DataError
@@ -68,3 +70,14 @@ def test_candidates_are_lines_without_their_numbers(tmp_path):
     assert read_candidates(write(tmp_path, "1 yes\n1 no  thanks\n1 yes\n", "c.txt")) == ["yes", "no thanks"]
     assert read_candidates(str(write(tmp_path, "2 tables\nnone\n", "d.txt"))) == ["2 tables", "none"]
     assert read_candidates(["a", "b"]) == ["a", "b"]
+
+
+def test_look_alikes_share_the_most_tokens_and_are_drawn_every_second_time():
+    tokens = [(1, 2, 3, 4), (1, 2, 3, 5), (1, 2, 6, 4), (7, 8), (1, 9, 3, 4), (7, 9, 10)]
+    alike = LookAlikes(tokens, least=2)
+    assert alike.of(0) == [1, 2, 4] and 5 in alike.of(3)
+    for seed in range(20):
+        drawn = alike.drawn(0, 4, Random(seed))
+        assert len(set(drawn)) == 4 and 0 not in drawn and {*drawn[:2]} <= {1, 2, 4}
+    assert sorted(alike.drawn(0, 9, Random(0))) == [1, 2, 3, 4, 5]
+    assert LookAlikes([(1, 2)]).drawn(0, 2, Random(0)) == []
