@@ -23,6 +23,8 @@ _EXPORTS = {
     "compare": "reasoner.experiments.variants",
     "search": "reasoner.experiments.hyperparameters",
     "read_settings": "reasoner.experiments.settings",
+    "zero_shot": "reasoner.untrained",
+    "few_shot": "reasoner.untrained",
     "pretrain": "reasoner.pretraining",
     "Pretraining": "reasoner.pretraining",
     "KnowledgeGraph": "reasoner.graphs.store",
@@ -161,6 +163,7 @@ if TYPE_CHECKING:
     from reasoner.training.callbacks import Callback
     from reasoner.training.config import TrainingConfig
     from reasoner.training.trainer import Trainer
+    from reasoner.untrained import few_shot, zero_shot
 
 
 def __getattr__(name: str) -> Any:

@@ -69,6 +69,17 @@ class _Remembering:
     def generate(self, inputs: dict[str, Tensor], **settings: Any) -> Tensor:
         return self.model.generate(inputs, **settings)
 
+    def run(self, inputs: dict[str, Any]) -> Any:
+        return self.model.run(inputs)
+
+    @property
+    def network(self) -> Any:
+        return self.model.network
+
+    @property
+    def virtual_tokens(self) -> int:
+        return self.model.virtual_tokens
+
 
 @torch.inference_mode()
 def infer(

@@ -19,7 +19,7 @@ from reasoner.frozen_parts import backbone_is_frozen, frozen_part
 from reasoner.heads.base import Outputs, TaskHead
 from reasoner.losses import LossSum
 from reasoner.methods.adapter import read_bottlenecks
-from reasoner.networks import add_token_types, copied, loaded, read_base, read_whole
+from reasoner.networks import add_token_types, check_pretrained, copied, loaded, read_base, read_whole
 from reasoner.notices import quietly, say
 from reasoner.packing import packed, pooler_of, reason_to_pad, worth_packing
 from reasoner.tasks.base import Task
@@ -120,6 +120,14 @@ class TaskModel(nn.Module):
             network.generation_config = own
         return tokens[:, inputs["input_ids"].shape[1] :]
 
+    def run(self, inputs: dict[str, Any]) -> Any:
+        """Return what the network (with virtual tokens, if there are any) gives for these arguments, padding and all.
+
+        So a head may run it more than once, with keys and values from before.
+        """
+        run: Any = self.added if self.virtual_tokens else self.network
+        return run(**inputs)
+
     @property
     def backbone(self) -> nn.Module:
         """The pretrained part, without the task's head."""
@@ -149,8 +157,7 @@ class TaskModel(nn.Module):
             return self._outputs(batch)
 
     def _outputs(self, batch: Batch) -> Outputs:
-        run: Any = self.added if self.virtual_tokens else self.network
-        results = run(**self.head.model_inputs(batch))
+        results = self.run(self.head.model_inputs(batch))
         if self.head.auto_class is None:
             outputs: Outputs = self.head(results.last_hidden_state, batch)
             return outputs
@@ -236,7 +243,7 @@ class TaskModel(nn.Module):
         if stored in (torch.float16, torch.bfloat16):
             say(f"The checkpoint's weights are {stored}; they are trained in float32.")
         if head.pretrained:
-            _check_pretrained(network, has_head)
+            check_pretrained(network, has_head)
         elif has_head and same_labels:
             say("The checkpoint has a head for this task and these labels; it is kept.")
         elif has_head:
@@ -298,17 +305,6 @@ class TaskModel(nn.Module):
                 f"The base model '{base['name']}' is not the one that this was trained on: its weights differ. "
                 "Say where that is: load(folder, base_model=...)."
             )
-
-
-def _check_pretrained(network: Any, has_head: bool) -> None:
-    """Refuse a checkpoint without the output layer that the head needs, unless the embeddings are that layer."""
-    output = network.get_output_embeddings()
-    tied = output is not None and output.weight is network.get_input_embeddings().weight
-    if not (has_head or tied):
-        raise ConfigError(
-            f"The checkpoint has no output layer for {type(network).__name__}: it would begin from random weights, and "
-            "know no language. Choose one that has it."
-        )
 
 
 def auto_model(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,15 @@ from torch import nn
 from reasoner.added import BOTTLENECK_FILE, PEFT_CONFIG
 from reasoner.base_model import find_base
 from reasoner.errors import CheckpointError, ConfigError
+from reasoner.notices import say
 
 
-def check_decoder(config: Any) -> None:
+def check_decoder(config: Any, purpose: str = "generation") -> None:
     """Refuse models that do not go on with a text from left to right.
+
+    Args:
+        config: the model's.
+        purpose: stands before the message.
 
     Raises:
         ConfigError: if this is one.
@@ -24,12 +30,62 @@ def check_decoder(config: Any) -> None:
     kind = config.model_type
     advice = "Take a decoder, such as HuggingFaceTB/SmolLM2-135M-Instruct."
     if config.is_encoder_decoder:
-        raise ConfigError(
-            f"generation: '{kind}' has an encoder and a decoder, which this task does not train. {advice}"
-        )
+        raise ConfigError(f"{purpose}: '{kind}' has an encoder and a decoder, which this task does not train. {advice}")
     as_encoder = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
     if as_encoder or type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise ConfigError(f"generation: '{kind}' is no decoder, and cannot go on with a text. {advice}")
+        raise ConfigError(f"{purpose}: '{kind}' is no decoder, and cannot go on with a text. {advice}")
+
+
+def check_filler(config: Any, tokenizer: Any) -> None:
+    """Refuse models that do not fill in masked words.
+
+    Raises:
+        ConfigError: if this is one.
+    """
+    from transformers import MODEL_FOR_MASKED_LM_MAPPING
+
+    if type(config) not in MODEL_FOR_MASKED_LM_MAPPING or tokenizer.mask_token_id is None:
+        raise ConfigError(f"cloze: '{config.model_type}' fills no masks. Take a masked language model, such as "
+                          "google-bert/bert-base-uncased.")  # fmt: skip
+
+
+def usual_pooling(name: str) -> str:
+    """Return how a sentence encoder makes a vector of a text: "first" where its folder says so, else "mean".
+
+    A folder that says something else than the mean or the first token is told of.
+
+    Args:
+        name: the folder or Hub id; it is looked for as sentence-transformers writes it, `1_Pooling/config.json`.
+    """
+    from transformers.utils import cached_file
+
+    try:
+        file = cached_file(name, "1_Pooling/config.json")
+        said = json.loads(Path(str(file)).read_text("utf-8"))
+        modes = [key.removeprefix("pooling_mode_").removesuffix("_tokens") for key, value in said.items()
+                 if key.startswith("pooling_mode_") and value is True]  # fmt: skip
+        mode = said.get("pooling_mode") or modes[0]
+    except (OSError, ValueError, LookupError, AttributeError, RecursionError):  # it says nothing that can be read
+        return "mean"
+    if mode not in ("mean", "cls", "cls_token"):
+        say(f"The encoder was trained with vectors by '{mode}'; here they are the mean of its hidden states.")
+    return "first" if mode in ("cls", "cls_token") else "mean"
+
+
+def check_pretrained(network: Any, has_head: bool) -> None:
+    """Refuse a checkpoint without the output layer that the head needs, unless the embeddings are all of that layer.
+
+    Raises:
+        ConfigError: if it lacks it.
+    """
+    output = network.get_output_embeddings()
+    tied = output is not None and output.weight is network.get_input_embeddings().weight
+    own = {name for name, _ in network.named_parameters()} - _names_in_backbone(network)
+    if not (has_head or (tied and not own)):
+        raise ConfigError(
+            f"The checkpoint has no output layer for {type(network).__name__}: it would begin from random weights, and "
+            "know nothing. Choose one that has it."
+        )
 
 
 def read_whole(folder: Path, auto_class: Any) -> Any:

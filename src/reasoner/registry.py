@@ -33,6 +33,11 @@ TABLES: dict[str, dict[str, str | type]] = {
         "causal_lm": "reasoner.heads.causal_lm:CausalLMHead",
         "bi_encoder": "reasoner.heads.bi_encoder:BiEncoderHead",
         "several": "reasoner.heads.several:SeveralHead",
+        "likelihood": "reasoner.heads.likelihood:LikelihoodHead",
+        "entailment": "reasoner.heads.entailment:EntailmentHead",
+        "similarity": "reasoner.heads.similarity:SimilarityHead",
+        "sentence": "reasoner.heads.sentence:SentenceHead",
+        "cloze": "reasoner.heads.cloze:ClozeHead",
     },
     "method": {
         "full": "reasoner.methods.full:Full",

@@ -152,6 +152,21 @@ def test_dialogue_on_files(run, tmp_path: Path):
     assert printed.count("\nsystem: ") == 3
 
 
+def test_zero_shot_by_an_encoder_and_with_solved_examples(run, tmp_path: Path):
+    printed = run("zero_shot.py")
+    assert "zero-shot, by similarity" in printed and "Scores on test (8 rows)" in printed
+    assert re.search(r"Whisk the eggs with the sugar\.  ->  (sport|cooking|weather|money) \(0\.\d\d\)", printed)
+    assert reasoner.load(tmp_path / "out").run.rows == {"test": 8}
+    decoder, pack = (
+        build_tiny("llama", tmp_path / "decoder"),
+        reasoner.synthetic.nli_pack(train=9, validation=3, test=9),
+    )
+    for split, rows in pack.items():
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files = ("--train", "train.jsonl", "--data", "test.jsonl", "--task", "nli", "--model", str(decoder))
+    assert "few-shot: 2 random examples, seed 0, by likelihood (byte)" in run("zero_shot.py", *files, "--shots", "2")
+
+
 @runs_programs
 def test_verify_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setattr(sys, "argv", ["verify_code.py", "--allow-execution"])

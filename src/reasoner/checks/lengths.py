@@ -9,12 +9,15 @@ import numpy as np
 from reasoner.checks.findings import Finding
 from reasoner.checks.subject import Subject
 from reasoner.data.feature_file import feature_lengths, group_sizes
+from reasoner.data.prompts import CLOZE, LIKELIHOOD
 from reasoner.evaluation import Encoded
 from reasoner.inference import Predictor
 from reasoner.model import length_limit
 from reasoner.notices import counting
 from reasoner.tasks.generation import Generation, Lost
 
+LOST = {LIKELIHOOD: "the beginning of their prompt", CLOZE: "what is far from the gap"}
+"""What a cut row loses, by head; with all others it is the end."""
 NO_LIMIT = 10**6
 """Tokens: more than any row has."""
 
@@ -30,6 +33,7 @@ def check_lengths(subject: Subject) -> Iterator[Finding]:
     for split, data in subject.encoded.items():
         cut = _cut_rows(predictor, data)
         if cut:
+            lost = LOST.get(predictor.task.head or "", "their end")
             limit = length_limit(predictor.model.network, predictor.tokenizer)
             more = "Take a model that reads more"
             if limit > predictor.max_length:
@@ -37,26 +41,26 @@ def check_lengths(subject: Subject) -> Iterator[Finding]:
             yield Finding(
                 code="cut_rows",
                 what=f"{split}: {len(cut):,} of {len(data.examples):,} rows are longer than max_length="
-                f"{predictor.max_length} tokens and lose their end (the longest has {max(cut.values()):,})",
+                f"{predictor.max_length} tokens and lose {lost} (the longest has {max(cut.values()):,})",
                 remedy=f"{more}, or shorten the texts.",
                 count=len(cut),
                 places=tuple(cut),
             )
-        lost = [
+        missed = [
             (example.where, number)
             for example, group in zip(data.examples, data.features, strict=True)
             if (number := predictor.task.gold_lost(example, group))
         ]
-        if lost:
-            number = sum(lost_here for _, lost_here in lost)
+        if missed:
+            number = sum(missed_here for _, missed_here in missed)
             yield Finding(
                 code="gold_lost",
-                what=f"{split}: {number:,} entities or answers in {len(lost):,} rows stand whole in no window, or "
+                what=f"{split}: {number:,} entities or answers in {len(missed):,} rows stand whole in no window, or "
                 "begin or end inside a token",
                 remedy="No model can give them, and they count as missed: raise max_length or stride, or see whether "
                 "the texts hold characters that the tokenizer drops.",
                 count=number,
-                places=tuple(place for place, _ in lost),
+                places=tuple(place for place, _ in missed),
             )
 
 

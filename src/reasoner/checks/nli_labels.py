@@ -10,10 +10,11 @@ from itertools import permutations
 from reasoner.checks.checkpoints import head_of_checkpoint
 from reasoner.checks.findings import ERROR, NOTE, Finding
 from reasoner.checks.subject import Subject
+from reasoner.data.labels import meaning
 from reasoner.inference import Predictor
 from reasoner.model import TaskModel
 from reasoner.notices import collect, logger
-from reasoner.tasks.nli import NLI, meaning
+from reasoner.tasks.nli import NLI
 
 SURE, CLEARLY = 0.8, 0.3
 """A head has another order than its names say when that order explains at least `SURE` of the answers (the mean over

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import fsum, inf, isfinite
@@ -170,3 +171,49 @@ def _by_value(name: str) -> tuple[int, float, str, str]:
         value = float("nan")
     # A label may be called "nan" or "infinity": those are names, and NaN has no place in an order.
     return (0, value, "", name) if isfinite(value) else (1, 0.0, name.casefold(), name)
+
+
+def as_number(label: Any) -> float | None:
+    """Return the number that a label is, or is the text of (CSV files hold nothing but text); None if it is none."""
+    try:
+        number = float(label)
+    except (TypeError, ValueError):
+        return None
+    return number if isfinite(number) else None
+
+
+def as_tuple(label: Any) -> tuple[Any, ...]:
+    """Return several labels, or one, or none, as a tuple."""
+    return label if isinstance(label, tuple) else (label,)
+
+
+# --- inference -------------------------------------------------------------------------------------------------------
+
+SYNONYMS = {
+    "entailment": ("entail", "entails", "entailed", "e", "support", "supports", "supported"),
+    "neutral": ("n", "unknown", "undetermined", "not_enough_info", "nei"),
+    "contradiction": (
+        "contradict",
+        "contradicts",
+        "contradicted",
+        "contradictory",
+        "c",
+        "refute",
+        "refutes",
+        "refuted",
+    ),
+    "not_entailment": ("non_entailment", "nonentailment", "notentailment", "not_entailed", "no_entailment"),
+}
+"""Other names of the labels in public data sets and checkpoints."""
+_MEANINGS = {name: label for label, names in SYNONYMS.items() for name in (label, *names)}
+
+
+def meaning(name: str) -> str:
+    """Return what an NLI label's name means, whatever its case, spaces and hyphens; an unknown name means itself."""
+    plain = re.sub(r"[^\w]+|_+", "_", name.strip().casefold())
+    return _MEANINGS.get(plain, plain)
+
+
+def entailing_output(id2label: Mapping[int, str] | None) -> int | None:
+    """Return which of a model's outputs says that a text entails another, by their names; None: none says it."""
+    return next((number for number, name in (id2label or {}).items() if meaning(str(name)) == "entailment"), None)

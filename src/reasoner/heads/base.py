@@ -27,6 +27,17 @@ class Runs(Protocol):
     def generate(self, inputs: dict[str, Tensor], **settings: Any) -> Tensor:
         """Return the tokens that a decoder goes on with, (rows, new tokens); see `TaskModel.generate`."""
 
+    def run(self, inputs: dict[str, Any]) -> Any:
+        """Return what the network gives for these arguments; see `TaskModel.run`."""
+
+    @property
+    def network(self) -> Any:
+        """Transformers' own model."""
+
+    @property
+    def virtual_tokens(self) -> int:
+        """How many positions a method put before each row."""
+
 
 class GoldProbabilities(NamedTuple):
     """How probable the gold is, beside the other label that is the most probable.
@@ -152,3 +163,16 @@ def gold_probabilities(logits: Tensor, labels: Tensor) -> GoldProbabilities:
     probability = probabilities.gather(-1, index).squeeze(-1)
     other_probability, other = probabilities.scatter(-1, index, -1.0).max(-1)
     return GoldProbabilities(labels, probability, other, other_probability)
+
+
+def distinct(inputs: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+    """Return the rows of a batch's inputs that differ, and for each row which of these it is, (rows,)."""
+    known: dict[bytes, int] = {}
+    first, place = [], []
+    for number, row in enumerate(torch.cat(list(inputs.values()), dim=1).cpu().numpy()):
+        key = row.tobytes()
+        if key not in known:
+            known[key] = len(known)
+            first.append(number)
+        place.append(known[key])
+    return {name: values[first] for name, values in inputs.items()}, torch.tensor(place)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -42,7 +42,7 @@ class SequenceClassificationHead(TaskHead):
         focal_gamma: see there.
     """
 
-    auto_class = "AutoModelForSequenceClassification"
+    auto_class: ClassVar[str | None] = "AutoModelForSequenceClassification"
     class_weights: torch.Tensor | None
 
     def __init__(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Self, Type
 from reasoner.data.edited import Edited, Mention
 from reasoner.data.examples import Example
 from reasoner.data.features import Feature
+from reasoner.data.labels import summed_weights
 from reasoner.errors import ConfigError, Problem
 from reasoner.registry import resolve
 
@@ -59,10 +60,6 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     """The registered name of the head that `build_head` makes."""
     offered: ClassVar[frozenset[str]] = frozenset()
     """Which of the `head_arguments` are passed only to heads that take them: what nobody set, a head may do without."""
-    keep_together: ClassVar[bool] = False
-    """Whether the features of an example must share a batch."""
-    padding_side: ClassVar[str | None] = None
-    """Where batches are padded: "right" or "left"; None: where the tokenizer says."""
     needs_all_rows: ClassVar[str] = ""
     """Why its training rows cannot be a stream; empty: they can."""
     answer_keys: ClassVar[tuple[str, ...]] = ()
@@ -72,6 +69,16 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     """The registered name of another head; None: the task's own."""
     head_settings: Mapping[str, Any] = field(default_factory=dict)
     """Arguments for the head's constructor, JSON values."""
+
+    @property
+    def keep_together(self) -> bool:
+        """Whether the features of an example must share a batch; a plain class attribute will do."""
+        return False
+
+    @property
+    def padding_side(self) -> str | None:
+        """Where batches are padded: "right" or "left"; None: where the tokenizer says. A class attribute will do."""
+        return None
 
     @property
     @abstractmethod
@@ -209,8 +216,11 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
         raise NotImplementedError(f"{type(self).__name__} has label_probabilities and no right_label.")
 
     def loss_count(self, example: ExampleT) -> float:
-        """Return how many labels of the example the loss is over, each as often as it weighs; see `SeveralTasks`."""
-        return 1.0
+        """Return how many labels of the example the loss is over, each as often as it weighs; see `SeveralTasks`.
+
+        By default one for each of the `gold_names`, and one where there is none.
+        """
+        return summed_weights(self.gold_names(example) or ("",), getattr(self, "class_weights", None))
 
     def gold_lost(self, example: ExampleT, features: Sequence[Feature]) -> int:
         """Return how many entities or answers of the gold no prediction can give, since no feature holds them whole.

@@ -12,6 +12,8 @@ from reasoner.data.examples import NO_GOLD, Example, RowError, column, label_col
 from reasoner.data.features import Feature
 from reasoner.data.labels import (
     Label,
+    as_number,
+    as_tuple,
     check_loss_settings,
     label_config,
     label_name,
@@ -22,6 +24,7 @@ from reasoner.data.labels import (
     summed_weights,
     unknown_labels,
 )
+from reasoner.data.prompts import Asked, plain_word
 from reasoner.data.windows import tokenize
 from reasoner.errors import ConfigError, DataError, Problem, raise_if_any, suggestion
 from reasoner.metrics import classification_scores, multilabel_scores, regression_scores
@@ -36,7 +39,8 @@ from reasoner.metrics.counting import (
     set_counts,
 )
 from reasoner.notices import count, say
-from reasoner.tasks.base import PartialInput, Said, Splits, Task
+from reasoner.tasks.base import PartialInput, Said, Splits
+from reasoner.tasks.prompted import SENTENCE, Prompted, as_one_text, scores_by_row, softmax
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -71,22 +75,19 @@ class ClassificationExample(Example):
         """Make an example of a row; see `Example.from_columns`."""
         pair = text_column(columns, "text_pair", cls, default=None)
         raw = column(columns, "label", cls)
-        label: Gold
-        if isinstance(raw, (list, tuple)):
-            if any(item in NO_GOLD for item in raw if not isinstance(item, float)):
-                raise RowError(
-                    f"label {list(raw)!r:.60} holds -1, '-' or an empty one", NO_GOLD_IN_LIST, about_labels=True
-                )
-            label = tuple(scalar_label(item) for item in raw)
+        if not isinstance(raw, (list, tuple)):
+            label: Gold = label_column(columns, cls)
+        elif any(item in NO_GOLD for item in raw if not isinstance(item, float)):
+            what = f"label {list(raw)!r:.60} holds -1, '-' or an empty one"
+            raise RowError(what, NO_GOLD_IN_LIST, about_labels=True)
         else:
-            label = label_column(columns, cls)
+            label = tuple(scalar_label(item) for item in raw)
         return cls(text=text_column(columns, "text", cls), text_pair=pair, label=label, where=where)
 
     @property
     def texts(self) -> dict[str, str]:
         """The text, or both texts."""
-        pair = {} if self.text_pair is None else {"text_pair": self.text_pair}
-        return {"text": self.text, **pair}
+        return {"text": self.text} | ({} if self.text_pair is None else {"text_pair": self.text_pair})
 
     @property
     def first(self) -> str:
@@ -110,8 +111,11 @@ class ClassificationExample(Example):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Classification(Task[Any, dict[str, Any]]):
-    """One label (cross-entropy), several labels (binary cross-entropy) or a number (squared error)."""
+class Classification(Prompted[Any, dict[str, Any]]):
+    """One label (cross-entropy), several labels (binary cross-entropy) or a number (squared error).
+
+    With the heads of `Prompted` a model is asked by a prompt, and what scores is the word of each label.
+    """
 
     Example: ClassVar[type[Example]] = ClassificationExample
     default_head = "sequence_classification"
@@ -119,6 +123,13 @@ class Classification(Task[Any, dict[str, Any]]):
     answer_keys = ("label", "labels")
     customary_order: ClassVar[tuple[str, ...]] = ()
     """Label names that come first, in this order."""
+    prompt_names = ("text", "text_pair")
+    usual_templates: ClassVar[Mapping[str, str]] = {
+        "likelihood": "Text: {text}\nSecond text: {text_pair}\nLabel:",
+        "entailment": "This text is about {label}.",
+        "similarity": "{label}",
+        "cloze": "{text}\n{text_pair}\nThis is about {mask}.",
+    }
 
     kind: str | None = None
     """"single", "multi" or "number"; None: seen from the labels (lists; numbers with fractions), and said."""
@@ -154,11 +165,23 @@ class Classification(Task[Any, dict[str, Any]]):
             raise ConfigError(f"{names} mean nothing for a number. Leave them out.")
         raise_if_any(problem for examples in splits.values() for problem in task._form_problems(examples))
         if kind == "number":
-            return task
+            return task.with_checked_prompt((), kind=kind)
         located = {split: task._located(examples) for split, examples in splits.items()}
         labels = learn_labels(located, given=task.labels, first=cls.customary_order)
         training = [label_name(label, task.label_names or labels) for label, _ in located.get("train", [])]
-        return replace(task, labels=labels, class_weights=resolve_weights(task.class_weights, labels, training))
+        weights = resolve_weights(task.class_weights, labels, training)
+        return replace(task, labels=labels, class_weights=weights).with_checked_prompt(labels, kind=kind)
+
+    def usual_words(self) -> dict[str, str]:
+        """Return the labels' own names as words."""
+        return {name: plain_word(name) for name in self.labels}
+
+    def asked(self, example: Any) -> Asked:
+        """Return the row as the model is asked."""
+        texts = dict(zip(self.prompt_names, (example.first, example.second or ""), strict=True))
+        right = None if example.label is None else list(self.labels).index(self._name(example.label))
+        words = self.reading.words
+        return Asked(texts, [words[label] for label in self.labels], right, example.where)
 
     def problems(self, examples: Sequence[Any]) -> list[Problem]:
         """Return what is wrong with the labels of further data."""
@@ -181,11 +204,14 @@ class Classification(Task[Any, dict[str, Any]]):
 
     def encode(self, examples: Sequence[Any], tokenizer: Any, *, max_length: int, stride: int) -> list[list[Feature]]:
         """Return one feature an example; of what is too long, the longer side is cut, and the number said."""
+        if self.asks:
+            return self.prompt_features(examples, tokenizer, max_length)
         features: list[list[Feature]] = [[] for _ in examples]
+        sides = [(as_one_text(e), None) if self.head == SENTENCE else (e.first, e.second) for e in examples]
         for paired in (False, True):  # apart: a text alone is not a pair whose second side is empty
-            places = [place for place, example in enumerate(examples) if (example.second is not None) == paired]
-            firsts = [examples[place].first for place in places]
-            seconds = [examples[place].second for place in places] if paired else None
+            places = [place for place, (_, second) in enumerate(sides) if (second is not None) == paired]
+            firsts = [sides[place][0] for place in places]
+            seconds = [sides[place][1] or "" for place in places] if paired else None
             windows, cut = tokenize(tokenizer, firsts, seconds, max_length=max_length)
             if cut:
                 count(f"{{n}} texts are longer than max_length={max_length} tokens; the longer side was cut.", cut)
@@ -197,6 +223,8 @@ class Classification(Task[Any, dict[str, Any]]):
         self, records: Sequence[Any], features: Sequence[Sequence[Feature]], examples: Sequence[Any]
     ) -> list[dict[str, Any]]:
         """Return `{"label", "score", "scores"}`; `{"labels", "scores"}` for several; `{"value"}` for a number."""
+        if self.asks:  # a record is the score of one label
+            records = list(map(softmax, scores_by_row(records, features)))
         return [self._prediction([float(value) for value in record]) for record in records]
 
     def score(self, predictions: Sequence[dict[str, Any]], examples: Sequence[Any]) -> dict[str, Any]:
@@ -204,7 +232,7 @@ class Classification(Task[Any, dict[str, Any]]):
         if self.kind == "number":
             return dict(regression_scores([float(e.label) for e in examples], [p["value"] for p in predictions]))
         if self.kind == "multi":
-            gold = [{self._name(label) for label in _as_tuple(example.label)} for example in examples]
+            gold = [{self._name(label) for label in as_tuple(example.label)} for example in examples]
             return dict(multilabel_scores(gold, [set(p["labels"]) for p in predictions], labels=list(self.labels)))
         names = [self._name(example.label) for example in examples]
         return dict(classification_scores(names, [p["label"] for p in predictions], labels=list(self.labels)))
@@ -213,7 +241,7 @@ class Classification(Task[Any, dict[str, Any]]):
         """Return the label, or the labels; a number has no name."""
         if self.kind == "number" or example.label is None:
             return ()
-        return tuple(self._name(label) for label in _as_tuple(example.label))
+        return tuple(self._name(label) for label in as_tuple(example.label))
 
     def primary_counts(self, predictions: Sequence[dict[str, Any]], examples: Sequence[Any]) -> RowCounts | None:
         """Return macro F1, micro F1 or Pearson's correlation as a function of sums."""
@@ -235,9 +263,7 @@ class Classification(Task[Any, dict[str, Any]]):
 
     def loss_count(self, example: Any) -> float:
         """Return the weight of its label; where several may hold, those of all labels."""
-        if self.kind == "number":
-            return 1.0
-        return summed_weights(self.labels if self.kind == "multi" else self.gold_names(example), self.class_weights)
+        return summed_weights(self.labels, self.class_weights) if self.kind == "multi" else super().loss_count(example)
 
     def said(self, prediction: dict[str, Any]) -> frozenset[Said] | None:
         """Return the label, or the labels; numbers are not compared."""
@@ -297,11 +323,15 @@ class Classification(Task[Any, dict[str, Any]]):
 
     def head_arguments(self) -> dict[str, Any]:
         """Return the problem type, and weights and smoothing where they are set."""
+        if self.asks and not (self.class_weights or self.label_smoothing or self.focal_gamma):
+            return self.prompt_arguments()
         weights_and_smoothing = loss_arguments(self.labels, self.class_weights, self.label_smoothing, self.focal_gamma)
         return {"problem_type": KINDS[self.kind or "single"], **weights_and_smoothing}
 
     def model_config(self) -> dict[str, Any]:
         """Return the label names, or that there is one output without a name."""
+        if self.asks:  # the checkpoint's own output layer stays as it is
+            return {}
         problem_type = KINDS[self.kind or "single"]
         if self.kind == "number":
             return {"problem_type": problem_type, "num_labels": 1}
@@ -322,7 +352,7 @@ class Classification(Task[Any, dict[str, Any]]):
         """Return the labels that are lists or names where the kind wants something else."""
         problems = []
         for example in examples:
-            if self.kind == "number" and _number(example.label) is None:
+            if self.kind == "number" and as_number(example.label) is None:
                 what, remedy = f"label {example.label!r:.60} is no number", "Give a number."
             elif self.kind == "single" and isinstance(example.label, tuple):
                 what = f"label {list(example.label)!r:.60} is a list"
@@ -334,7 +364,7 @@ class Classification(Task[Any, dict[str, Any]]):
 
     def _located(self, examples: Sequence[Any]) -> list[tuple[Label, str]]:
         """Return every label with its place."""
-        return [(label, example.where) for example in examples for label in _as_tuple(example.label)]
+        return [(label, example.where) for example in examples for label in as_tuple(example.label)]
 
     def _targets(self, example: Any) -> dict[str, Any]:
         if example.label is None:
@@ -342,7 +372,7 @@ class Classification(Task[Any, dict[str, Any]]):
         if self.kind == "number":
             return {"labels": float(example.label)}
         if self.kind == "multi":
-            held = {self._name(label) for label in _as_tuple(example.label)}
+            held = {self._name(label) for label in as_tuple(example.label)}
             return {"labels": [float(name in held) for name in self.labels]}
         return {"labels": list(self.labels).index(self._name(example.label))}
 
@@ -362,22 +392,9 @@ def _kind_of(splits: Splits[Any]) -> str:
     if any(isinstance(label, tuple) for label in labels):
         say("The labels are lists: several labels may hold for a text (binary cross-entropy).")
         return "multi"
-    numbers = [number for label in labels if (number := _number(label)) is not None]
+    numbers = [number for label in labels if (number := as_number(label)) is not None]
     typed = any(isinstance(label, float) for label in labels)
     if (typed or len(numbers) == len(labels)) and not all(map(float.is_integer, numbers)):
         say("The labels are numbers with fractions: a number is predicted (squared error).")
         return "number"
     return "single"
-
-
-def _number(label: Any) -> float | None:
-    """Return the number that a label is, or is the text of (CSV files hold nothing but text); None if it is none."""
-    try:
-        number = float(label)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _as_tuple(label: Gold) -> tuple[Any, ...]:
-    return label if isinstance(label, tuple) else (label,)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from reasoner.data.chat import ASSISTANT, SYSTEM, USER, Message, chat_text, end_of_turn, read_messages
 from reasoner.data.examples import Example, MissingColumnError, RowError, column, text_column
@@ -109,7 +109,7 @@ class Generation(Task[GenerationExample, dict[str, Any]]):
 
     Example = GenerationExample
     default_head = "causal_lm"
-    padding_side: ClassVar[str | None] = "right"
+    padding_side = "right"
     """So that positions count from 0 in every architecture; what is generated is padded on the left by the head."""
 
     max_new_tokens: int = 128

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from string import ascii_uppercase
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from reasoner.data.examples import Example, RowError, column, label_column, text_column
 from reasoner.data.features import Feature
+from reasoner.data.prompts import Asked
 from reasoner.data.windows import tokenize
-from reasoner.errors import DataError
+from reasoner.errors import DataError, Problem, raise_if_any
 from reasoner.metrics.counting import RowCounts, mean_counts, mean_from_sums
 from reasoner.notices import count
-from reasoner.tasks.base import PartialInput, Said, Task
+from reasoner.tasks.base import PartialInput, Said, Splits
+from reasoner.tasks.prompted import Prompted, scores_by_row, softmax
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +71,58 @@ class MultipleChoiceExample(Example):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultipleChoice(Task[MultipleChoiceExample, dict[str, Any]]):
-    """A softmax over the choices of each question; rows may differ in their number of choices."""
+class MultipleChoice(Prompted[MultipleChoiceExample, dict[str, Any]]):
+    """A softmax over the choices of each question; rows may differ in their number of choices.
+
+    With the heads of `Prompted` a model is asked by a prompt, and what scores is the text of each choice.
+    """
 
     Example = MultipleChoiceExample
     default_head = "multiple_choice"
     keep_together = True
     answer_keys = ("choice", "answer")
+    prompt_names = ("context", "question")
+    answer_name = "choice"
+    usual_templates: ClassVar[Mapping[str, str]] = {
+        "likelihood": "{context}\nQuestion: {question}\nAnswer:",
+        "entailment": "{choice}",
+        "similarity": "{choice}",
+        "cloze": "{context}\n{question}\n{mask}",
+    }
+
+    @classmethod
+    def from_examples(cls, splits: Splits[MultipleChoiceExample], **settings: Any) -> Self:
+        """Make the task.
+
+        Raises:
+            ConfigError: if the prompt cannot be used.
+            DataError: if it is there, and a choice is empty.
+        """
+        task = cls(**settings).with_checked_prompt(())
+        raise_if_any(problem for examples in splits.values() for problem in task.problems(examples))
+        return task
+
+    def problems(self, examples: Sequence[MultipleChoiceExample]) -> list[Problem]:
+        """Return the empty choices, where what they say is scored."""
+        return [
+            Problem(example.where, f"choice {number} is empty", "Give it a text.")
+            for example in examples
+            for number, choice in enumerate(example.choices, start=1)
+            if self.asks and not choice.strip()
+        ]
+
+    def usual_words(self) -> dict[str, str]:
+        """Return none: choices are texts."""
+        return {}
+
+    def asked(self, example: MultipleChoiceExample) -> Asked:
+        """Return the row as the model is asked."""
+        texts = {"context": example.context or "", "question": example.question}
+        return Asked(texts, example.choices, example.label, example.where)
+
+    def head_arguments(self) -> dict[str, Any]:
+        """Return what a head needs of the prompt."""
+        return self.prompt_arguments() if self.asks else {}
 
     @property
     def primary_metric(self) -> str:
@@ -98,6 +144,8 @@ class MultipleChoice(Task[MultipleChoiceExample, dict[str, Any]]):
         self, examples: Sequence[MultipleChoiceExample], tokenizer: Any, *, max_length: int, stride: int
     ) -> list[list[Feature]]:
         """Return one feature a choice; of what is too long, the longer side is cut, and the number said."""
+        if self.asks:
+            return self.prompt_features(examples, tokenizer, max_length)
         firsts = [" ".join(filter(None, (e.context, e.question))) for e in examples for _ in e.choices]
         seconds = [choice for example in examples for choice in example.choices]
         windows, cut = tokenize(tokenizer, firsts, seconds, max_length=max_length)
@@ -120,12 +168,9 @@ class MultipleChoice(Task[MultipleChoiceExample, dict[str, Any]]):
         examples: Sequence[MultipleChoiceExample],
     ) -> list[dict[str, Any]]:
         """Return `{"choice", "answer", "scores"}`: index, text, and a probability for each choice."""
-        remaining = iter(records)
         predictions = []
-        for example, group in zip(examples, features, strict=True):
-            logits = [next(remaining) for _ in group]
-            exponentials = [math.exp(logit - max(logits)) for logit in logits]
-            scores = [value / sum(exponentials) for value in exponentials]
+        for example, logits in zip(examples, scores_by_row(records, features), strict=True):
+            scores = softmax(logits)
             choice = max(range(len(logits)), key=logits.__getitem__)
             predictions.append({"choice": choice, "answer": example.choices[choice], "scores": scores})
         return predictions

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from reasoner.data.examples import Example, label_column, text_column
-from reasoner.data.labels import label_config, ordered_as
+from reasoner.data.labels import label_config, meaning, ordered_as
+from reasoner.data.prompts import CLOZE, plain_word
 from reasoner.errors import DataError
 from reasoner.metrics.counting import RowCounts, mean_counts, mean_from_sums
 from reasoner.notices import say
@@ -18,29 +18,10 @@ from reasoner.tasks.classification import Classification
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-SYNONYMS = {
-    "entailment": ("entail", "entails", "entailed", "e", "support", "supports", "supported"),
-    "neutral": ("n", "unknown", "undetermined", "not_enough_info", "nei"),
-    "contradiction": (
-        "contradict",
-        "contradicts",
-        "contradicted",
-        "contradictory",
-        "c",
-        "refute",
-        "refutes",
-        "refuted",
-    ),
-    "not_entailment": ("non_entailment", "nonentailment", "notentailment", "not_entailed", "no_entailment"),
-}
-"""Other names of the labels in public data sets and checkpoints."""
-_MEANINGS = {name: label for label, names in SYNONYMS.items() for name in (label, *names)}
-
-
-def meaning(name: str) -> str:
-    """Return what an NLI label's name means, whatever its case, spaces and hyphens; an unknown name means itself."""
-    plain = re.sub(r"[^\w]+|_+", "_", name.strip().casefold())
-    return _MEANINGS.get(plain, plain)
+DECODED = {"entailment": "True", "neutral": "Neither", "contradiction": "False", "not_entailment": "False"}
+"""What a decoder is to answer, as GPT-3 was (Brown et al., 2020, https://arxiv.org/abs/2005.14165)."""
+FILLED = {"entailment": "Yes", "neutral": "Maybe", "contradiction": "No", "not_entailment": "No"}
+"""What is to fill the gap (Schick & Schütze, 2021, https://arxiv.org/abs/2001.07676)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +81,12 @@ class NLI(Classification):
 
     Example: ClassVar[type[Example]] = NLIExample
     customary_order = ("entailment", "neutral", "contradiction")
+    prompt_names = ("premise", "hypothesis")
+    usual_templates: ClassVar[Mapping[str, str]] = {
+        "likelihood": "{premise}\nQuestion: {hypothesis} True, False or Neither?\nAnswer:",
+        "cloze": '"{premise}"? {mask}, "{hypothesis}"',
+    }
+    """Not by entailment, which a model for this task says itself, nor by similarity: like texts may contradict."""
     kind: str | None = "single"
     model_labels: Sequence[str] = ()
     """The checkpoint's names for `labels` where they are others that mean the same, such as "ENTAILMENT" or "e": they
@@ -109,6 +96,17 @@ class NLI(Classification):
     def primary_metric(self) -> str:
         """Accuracy, as the field reports it."""
         return "accuracy"
+
+    def usual_template(self) -> str:
+        """Return the template; where no label means neutral, it does not ask for it."""
+        template = super().usual_template()
+        known = map(meaning, self.labels)
+        return template if "neutral" in known else template.replace("True, False or Neither?", "True or False?")
+
+    def usual_words(self) -> dict[str, str]:
+        """Return what a decoder answers, or what fills the gap."""
+        known = FILLED if self.head == CLOZE else DECODED
+        return {label: known.get(meaning(label), plain_word(label)) for label in self.labels}
 
     def model_config(self) -> dict[str, Any]:
         """Return the label names, the checkpoint's own if it has other names for them."""
