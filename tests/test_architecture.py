@@ -31,7 +31,7 @@ ROWS = (
         "testing",
         "untrained",
     ),
-    ("contrastive", "pretraining", "sampling", "tuning"),
+    ("contrastive", "likelihood", "pretraining", "sampling", "tuning"),
     ("distillation", "origins", "preparation", "result", "resuming", "seeds"),
     (
         "calibration",

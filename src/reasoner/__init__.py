@@ -27,6 +27,8 @@ _EXPORTS = {
     "few_shot": "reasoner.untrained",
     "pretrain": "reasoner.pretraining",
     "Pretraining": "reasoner.pretraining",
+    "perplexity": "reasoner.likelihood",
+    "sentence_pairs": "reasoner.data.pairs",
     "dpo": "reasoner.reinforcement.functions",
     "grpo": "reasoner.reinforcement.functions",
     "KnowledgeGraph": "reasoner.graphs.store",
@@ -106,6 +108,7 @@ if TYPE_CHECKING:
     from reasoner.comparison import Comparison
     from reasoner.data.examples import Example
     from reasoner.data.features import Batch, Feature
+    from reasoner.data.pairs import sentence_pairs
     from reasoner.edits.catalog import Edit
     from reasoner.edits.groups import WordGroup
     from reasoner.errors import (
@@ -127,6 +130,7 @@ if TYPE_CHECKING:
     from reasoner.graphs.triples import Triple, extract_triples
     from reasoner.heads.base import TaskHead
     from reasoner.invariance import robustness
+    from reasoner.likelihood import perplexity
     from reasoner.losses import LossSum
     from reasoner.meter import shortcuts
     from reasoner.methods.adapter import Adapter

@@ -16,6 +16,7 @@ from reasoner.data.features import Batch, Feature
 from reasoner.data.states import PartOfStates, States
 from reasoner.heads.base import Outputs
 from reasoner.losses import LossSum
+from reasoner.metrics.generation import TextSize
 from reasoner.model import TaskModel
 from reasoner.tasks.base import Task
 from reasoner.training.engine import autocast
@@ -170,6 +171,7 @@ def evaluate(
     examples: list[Any] = []
     predictions: list[Any] = []
     losses: list[LossSum | None] = []
+    sizes: list[TextSize | None] = []
     lost, seconds, kept = 0, 0.0, False
     for part in parts:
         started = time.perf_counter()
@@ -178,6 +180,7 @@ def evaluate(
         predictions += found
         losses.append(loss)
         lost += sum(task.gold_lost(example, group) for example, group in zip(part.examples, part.features, strict=True))
+        sizes.append(_size(task, part))
         kept |= part.states is not None
         seconds += time.perf_counter() - started
         del part  # before the next one is made
@@ -188,10 +191,21 @@ def evaluate(
     return Evaluation(
         metrics
         | ({"gold_lost": lost} if lost else {})
-        | ({} if whole is None else {"loss": float(whole.mean), **task.loss_scores(float(whole.mean))})
+        | ({} if whole is None else {"loss": float(whole.mean), **task.loss_scores(float(whole.mean), _sum(sizes))})
         | ({} if kept else {"rows_per_second": len(examples) / seconds}),
         predictions,
     )
+
+
+def _size(task: Task[Any, Any], part: Encoded) -> TextSize | None:
+    """Return how much text the loss of a part is over."""
+    return _sum([task.text_size(example, group) for example, group in zip(part.examples, part.features, strict=True)])
+
+
+def _sum(sizes: Sequence[TextSize | None]) -> TextSize | None:
+    """Return the sum; None if there are none, or one of them is missing."""
+    known = [size for size in sizes if size is not None]
+    return TextSize(*map(sum, zip(*known, strict=True))) if known and len(known) == len(sizes) else None
 
 
 def in_parts(items: Iterable[ItemT]) -> Iterator[list[ItemT]]:

@@ -7,9 +7,10 @@ from typing import Any
 from torch import nn
 
 from reasoner.data.features import Batch
+from reasoner.data.masking import Masker
 from reasoner.errors import ConfigError
 from reasoner.inference import Predictor
-from reasoner.language_model import LanguageModel, Masker, language_network, with_next
+from reasoner.language_model import LanguageModel, language_network, with_next
 from reasoner.losses import LossSum
 from reasoner.model import TaskModel, read_config
 from reasoner.notices import say

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from reasoner.data.batching import Batches
-from reasoner.data.features import Batch
+from reasoner.data.features import Batch, Feature
+from reasoner.data.masking import WORDS, Masker, word_numbers
+from reasoner.data.windows import Window, tokenize_in_windows
 from reasoner.errors import ConfigError
 from reasoner.losses import IGNORED, LossSum, cross_entropy
-from reasoner.notices import quietly
+from reasoner.metrics.generation import TextSize, text_size
+from reasoner.notices import quietly, say
 from reasoner.packing import packed, reason_to_pad, standing_in, worth_packing
-
-MASKED_SHARE = 0.15
-"""Of the tokens: those to predict. 80% are masked, 10% replaced by any token, 10% left (Devlin et al., 2019)."""
 
 
 class LanguageModel(nn.Module):
@@ -55,28 +55,6 @@ class LanguageModel(nn.Module):
         """Return the cross-entropy of the tokens to predict, summed, and their number."""
         labels = batch.targets["labels"]
         return cross_entropy(outputs["logits"], labels[labels != IGNORED])
-
-
-class Masker:
-    """Makes a batch of texts one with tokens to predict, drawn anew each time: 80% of them are masked, 10% replaced."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self._mask, self._vocabulary = tokenizer.mask_token_id, len(tokenizer)
-        special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
-        self._special = torch.tensor(sorted(special))
-
-    def __call__(self, batch: Batch, generator: torch.Generator | None = None) -> Batch:
-        """Return the batch with `labels` (features, length), ignored where nothing is predicted."""
-        ids = batch.inputs["input_ids"]  # (features, length)
-        candidates = (batch.inputs["attention_mask"] == 1) & ~torch.isin(ids, self._special.to(ids.device))
-        drawn = torch.rand(ids.shape, generator=generator, device=ids.device).masked_fill(~candidates, 2.0)
-        chosen = (drawn < MASKED_SHARE) | (drawn == drawn.min())  # one at least
-        labels = ids.masked_fill(~(chosen & candidates), IGNORED)
-        kind = torch.rand(ids.shape, generator=generator, device=ids.device)
-        other = torch.randint(self._vocabulary, ids.shape, generator=generator, device=ids.device)
-        shown = torch.where(kind < 0.8, torch.full_like(ids, self._mask), torch.where(kind < 0.9, other, ids))
-        inputs = {**batch.inputs, "input_ids": torch.where(labels == IGNORED, ids, shown)}
-        return replace(batch, inputs=inputs, targets={"labels": labels})
 
 
 def with_next(batch: Batch) -> Batch:
@@ -116,6 +94,60 @@ class TokenBatches:
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
         for batch in self.batches:
             yield with_next(batch) if self.masker is None else self.masker(batch, generator)
+
+
+class TextFeatures(NamedTuple):
+    """Texts as a language model reads them."""
+
+    windows: list[list[Window]]
+    """Those of each text: pieces that do not overlap."""
+    features: list[list[Feature]]
+    """One for each window."""
+    size: TextSize
+    """Of all texts; its tokens are those that are predicted, or may be masked."""
+
+
+def text_features(
+    tokenizer: Any, texts: Sequence[str], *, masked: bool, max_length: int, words: bool = False
+) -> TextFeatures:
+    """Tokenize texts; long ones are cut into pieces.
+
+    Before a text (and each piece) whose next tokens are predicted stands a begin token, or the end token where there is
+    none: so its first token is predicted too, and the text as a whole has a probability.
+
+    Args:
+        tokenizer: the model's.
+        texts: any.
+        masked: tokens are masked; else the next one is predicted.
+        max_length: tokens a piece.
+        words: say to which word each token belongs; see `word_numbers`.
+    """
+    begin = [] if masked else _begin(tokenizer)
+    windows = tokenize_in_windows(tokenizer, texts, max_length=max_length - len(begin), stride=0)
+    features: list[list[Feature]] = []
+    tokens = 0
+    for text, group in zip(texts, windows, strict=True):
+        inputs = [_after(begin, window.inputs) for window in group]
+        tokens += sum(len(w.sequence) - w.sequence.count(None) if masked else len(i["input_ids"]) - 1
+                      for w, i in zip(group, inputs, strict=True))  # fmt: skip
+        targets = [{WORDS: numbers} for numbers in word_numbers(group, text)] if words else [{} for _ in group]
+        features.append([Feature(i, token_targets=t) for i, t in zip(inputs, targets, strict=True)])
+    return TextFeatures(windows, features, text_size(texts, tokens))
+
+
+def _begin(tokenizer: Any) -> list[int]:
+    """Return the token to put before a text; none if the tokenizer does it."""
+    known = [token for token in (tokenizer.bos_token_id, tokenizer.eos_token_id) if token is not None]
+    if tokenizer("a")["input_ids"][:1] in [[token] for token in known]:
+        return []
+    if not known:
+        say("The tokenizer has no begin and no end token, so that the first token of each text is not predicted.")
+    return known[:1]
+
+
+def _after(begin: list[int], inputs: dict[str, list[int]]) -> dict[str, list[int]]:
+    values = {"input_ids": begin, "attention_mask": [1] * len(begin), "token_type_ids": [0] * len(begin)}
+    return {name: [*values[name], *ids] for name, ids in inputs.items()}
 
 
 class LanguageNetwork(NamedTuple):

@@ -11,6 +11,13 @@ from reasoner.storage import CONFIG_FILE
 
 PRETRAINING_FILE = "pretraining.json"
 """The record that `pretrain` writes beside the model."""
+PERPLEXITIES = ("perplexity", "masked_perplexity")
+"""What the scores in it are called: of the next token, and of masked ones."""
+
+
+def perplexity_name(scores: dict[str, Any]) -> str:
+    """Return which of `PERPLEXITIES` stands in the scores."""
+    return next(name for name in PERPLEXITIES if name in scores)
 
 
 def say_origin(source: Any) -> None:
@@ -21,9 +28,10 @@ def say_origin(source: Any) -> None:
         say(f"The model was tuned before on the task {run['task']}, from {run['model']} on {run['rows'].get('train')} "
             "rows; this training starts from its weights.")  # fmt: skip
     if record := _read(Path(source) / PRETRAINING_FILE):
-        before, after = (record[name]["perplexity"] for name in ("before", "after"))
-        say(f"{record['model']} was pretrained on {record['texts']['train']} more texts before (perplexity on held-out "
-            f"ones {before:.2f} before, {after:.2f} after).")  # fmt: skip
+        name = perplexity_name(record["before"])
+        before, after = record["before"][name], record["after"][name]
+        say(f"{record['model']} was pretrained on {record['texts']['train']} more texts before "
+            f"({name.replace('_', ' ')} on held-out ones {before:.2f} before, {after:.2f} after).")  # fmt: skip
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import partial
@@ -14,15 +13,15 @@ import torch
 
 from reasoner.base_model import model_source
 from reasoner.data.batching import Batches, padding_of
-from reasoner.data.features import Feature
+from reasoner.data.masking import Masker
 from reasoner.data.texts import read_texts
-from reasoner.data.windows import tokenize_in_windows
 from reasoner.errors import ConfigError
-from reasoner.language_model import LanguageModel, LanguageNetwork, Masker, TokenBatches, language_network
+from reasoner.language_model import LanguageModel, LanguageNetwork, TokenBatches, language_network, text_features
 from reasoner.losses import sum_of
+from reasoner.metrics.generation import TextSize, perplexities
 from reasoner.model import LONGEST_DEFAULT, length_limit, read_config
 from reasoner.notices import collect, quietly, say
-from reasoner.origins import PRETRAINING_FILE
+from reasoner.origins import PERPLEXITIES, PRETRAINING_FILE, perplexity_name
 from reasoner.preparation import load_tokenizer, name_of_model, versions
 from reasoner.training.callbacks import Callback, Progress
 from reasoner.training.config import TrainingConfig
@@ -50,7 +49,9 @@ class Pretraining:
 
     folder: Path
     before: dict[str, float]
-    """`loss` (nats a predicted token) and `perplexity` on the texts that were held out."""
+    """On the texts that were held out: `loss` (nats a predicted token), and `perplexity` of a token, with
+    `perplexity_per_word` and `perplexity_per_byte`. With masked tokens these are called `masked_perplexity`, and so on:
+    of 15% of the tokens at a time, given the others. That is no perplexity of a text."""
     after: dict[str, float]
     texts: dict[str, int]
     """How many, by "train" and "validation"."""
@@ -58,9 +59,10 @@ class Pretraining:
     notices: list[str]
 
     def __str__(self) -> str:
-        before, after = self.before["perplexity"], self.after["perplexity"]
-        return (f"{self.folder}: perplexity on {self.texts['validation']} held-out texts {before:.2f} before, "
-                f"{after:.2f} after {self.texts['train']} texts.")  # fmt: skip
+        name = perplexity_name(self.before)
+        before, after = self.before[name], self.after[name]
+        return (f"{self.folder}: {name.replace('_', ' ')} on {self.texts['validation']} held-out texts {before:.2f} "
+                f"before, {after:.2f} after {self.texts['train']} texts.")  # fmt: skip
 
 
 def pretrain(
@@ -69,6 +71,7 @@ def pretrain(
     *,
     output_dir: str | Path,
     column: str = "text",
+    masking: str = "tokens",
     config: TrainingConfig | None = None,
     callbacks: Sequence[Callback] = (),
     **overrides: Any,
@@ -84,6 +87,7 @@ def pretrain(
         texts: a list of strings, a file of lines, or a table with a column of texts (see `read_rows`).
         output_dir: where the model is written, in the Hugging Face layout, when training ends.
         column: which column holds the texts, where there are columns.
+        masking: what an encoder predicts: single "tokens", whole "words", or "spans" of words; see `Masker`.
         config: the training settings; `overrides` change fields of it. `validation_share` of the texts are held out.
         callbacks: as in `fine_tune`.
         overrides: fields of `TrainingConfig`.
@@ -104,7 +108,10 @@ def pretrain(
         tokenizer = load_tokenizer(source)
         train, held_out = _split(read_texts(texts, column), settings)
         (network, masked, _), pooler = _network(source, tokenizer)
-        trainer = _trainer(LanguageModel(network), tokenizer, train, held_out, masked, settings, callbacks)
+        if masking != "tokens" and not masked:
+            raise ConfigError(f"masking='{masking}': this model predicts the next token, and masks none. Leave it out.")
+        masker = Masker(tokenizer, masking) if masked else None
+        trainer = _trainer(LanguageModel(network), tokenizer, train, held_out, masker, settings, callbacks)
         assert trainer.evaluate is not None
         before = trainer.evaluate()
         history = trainer.train()
@@ -116,7 +123,7 @@ def pretrain(
         tokenizer.save_pretrained(folder)
         counts = {"train": len(train), "validation": len(held_out)}
         done = Pretraining(folder, before, after, counts, history.rows, list(notices))
-        _write_record(done, name_of_model(model), settings)
+        _write_record(done, name_of_model(model), masking if masked else None, settings)
         return done
 
 
@@ -167,7 +174,7 @@ def _trainer(
     tokenizer: Any,
     train: list[str],
     held_out: list[str],
-    masked: bool,
+    masker: Masker | None,
     config: TrainingConfig,
     callbacks: Sequence[Callback],
 ) -> Trainer:
@@ -176,29 +183,30 @@ def _trainer(
         raise ConfigError(f"max_length={config.max_length}, but the model takes {limit} tokens. Give at most that.")
     model.to(choose_device(config.use_cpu)).pack(config.packing, padding_side=tokenizer.padding_side)
 
-    def batches(texts: list[str], size: int, shuffle: bool) -> TokenBatches:
-        longest = config.max_length or min(limit, LONGEST_DEFAULT)
-        windows = tokenize_in_windows(tokenizer, texts, max_length=longest, stride=0)
-        features = [[Feature(window.inputs) for window in group] for group in windows]
+    longest = config.max_length or min(limit, LONGEST_DEFAULT)
+    words = masker is not None and masker.masking != "tokens"
+
+    def batches(texts: list[str], size: int, shuffle: bool) -> tuple[TokenBatches, TextSize]:
+        _, features, text = text_features(tokenizer, texts, masked=masker is not None, max_length=longest, words=words)
         made = Batches(features, size, tokens_per_batch=config.tokens_per_batch, padding=padding_of(tokenizer),
                        shuffle=shuffle, seed=config.seed, padding_side=tokenizer.padding_side)  # fmt: skip
-        return TokenBatches(made, Masker(tokenizer) if masked else None, seed=config.seed + (not shuffle))
+        return TokenBatches(made, masker, seed=config.seed + (not shuffle)), text
 
-    scored = batches(held_out, config.per_device_eval_batch_size, False)
+    scored, size = batches(held_out, config.per_device_eval_batch_size, False)
     forecast = Forecast(evaluation_tokens=int(scored.batches.lengths.sum()))
     return Trainer(
         model,
-        batches(train, config.per_device_train_batch_size, True),
+        batches(train, config.per_device_train_batch_size, True)[0],
         config=config,
-        evaluate=partial(_scores, model, scored, config),
+        evaluate=partial(_scores, model, scored, size, config),
         stopping=EarlyStopping("loss", False, config.patience, config.min_delta),
         callbacks=[Progress(disable=config.disable_tqdm, forecast=forecast), *callbacks],
     )
 
 
 @torch.inference_mode()
-def _scores(model: LanguageModel, batches: TokenBatches, config: TrainingConfig) -> dict[str, float]:
-    """Return loss and perplexity on the tokens to predict, the same ones each time."""
+def _scores(model: LanguageModel, batches: TokenBatches, size: TextSize, config: TrainingConfig) -> dict[str, float]:
+    """Return loss and perplexities on the tokens to predict, the same ones each time."""
     device = next(model.eval().parameters()).device
     losses = []
     for batch in batches:
@@ -206,10 +214,10 @@ def _scores(model: LanguageModel, batches: TokenBatches, config: TrainingConfig)
         with autocast(device, config.bf16):
             losses.append(model.loss(model(placed), placed))
     loss = float(sum_of([loss.total for loss in losses]) / sum_of([loss.count for loss in losses]))
-    return {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
+    return {"loss": loss, **perplexities(loss, size, PERPLEXITIES[batches.masker is not None])}
 
 
-def _write_record(done: Pretraining, model: str, config: TrainingConfig) -> None:
-    record = {"model": model, "texts": done.texts, "before": done.before, "after": done.after,
+def _write_record(done: Pretraining, model: str, masking: str | None, config: TrainingConfig) -> None:
+    record = {"model": model, "masking": masking, "texts": done.texts, "before": done.before, "after": done.after,
               "config": config.to_dict(), "notices": done.notices, "versions": versions()}  # fmt: skip
     (done.folder / PRETRAINING_FILE).write_text(json.dumps(record, indent=2, ensure_ascii=False), "utf-8")

@@ -116,6 +116,17 @@ def test_more_score_tries_each_option(run, tmp_path: Path):
     assert (tmp_path / "out" / "pretraining.json").exists()
 
 
+def test_self_supervision_on_a_file(run, tmp_path: Path):
+    stories = reasoner.synthetic.story_pack(train=20)["train"]
+    (tmp_path / "notes.txt").write_text("\n".join(row["text"] for row in stories))
+    for extra in ((), ("--masking", "spans", "--objective", "next_sentence")):
+        printed = run("self_supervision.py", "--texts", "notes.txt", "--epochs", "1", *extra)
+        assert "masked perplexity on 2 held-out texts" in printed and "masked_perplexity_per_byte" in printed
+        assert "Scores on validation (6 rows)" in printed
+        assert printed.rstrip().endswith(("next", "other") if extra else ("in order", "swapped"))
+    assert (tmp_path / "out" / "words" / "pretraining.json").exists()
+
+
 def test_generation_on_files(run, tmp_path: Path):
     for split, rows in reasoner.synthetic.generation_pack(train=24, validation=2, test=6).items():
         (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -13,8 +13,9 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, 
 import reasoner
 from reasoner.data.batching import Batches, padding_of
 from reasoner.data.features import Feature
+from reasoner.data.masking import Masker
 from reasoner.errors import ConfigError
-from reasoner.language_model import LanguageModel, Masker, TokenBatches
+from reasoner.language_model import LanguageModel, TokenBatches
 from tiny import ARCHITECTURES, CORPUS
 
 FAST = {"use_cpu": True, "bf16": False, "disable_tqdm": True}
@@ -89,9 +90,11 @@ def test_held_out_text_is_predicted_better_and_the_folder_is_read(tiny_models, t
         num_train_epochs=6, **FAST,
     )  # fmt: skip
     assert done.texts == {"train": 56, "validation": 6}
-    assert done.before["perplexity"] == pytest.approx(math.exp(done.before["loss"]))
-    assert done.before["perplexity"] > 300  # of 600 tokens
-    assert done.after["perplexity"] < 0.6 * done.before["perplexity"]
+    name = "perplexity" if architecture == "gpt2" else "masked_perplexity"
+    assert set(done.before) == {"loss", name, f"{name}_per_word", f"{name}_per_byte"}
+    assert done.before[name] == pytest.approx(math.exp(done.before["loss"]))
+    assert done.before[name] > 300  # of 600 tokens
+    assert done.after[name] < 0.6 * done.before[name]
     assert done.after["loss"] == pytest.approx(min(r["loss"] for r in done.history if r["split"] == "validation"))
     kind = AutoModelForCausalLM if architecture == "gpt2" else AutoModelForMaskedLM
     _, report = kind.from_pretrained(tmp_path / "more", output_loading_info=True)
@@ -99,7 +102,7 @@ def test_held_out_text_is_predicted_better_and_the_folder_is_read(tiny_models, t
     assert AutoTokenizer.from_pretrained(tmp_path / "more").backend_tokenizer.truncation is None
     record = json.loads((tmp_path / "more" / "pretraining.json").read_text())
     assert record["after"] == done.after and record["config"]["learning_rate"] == 3e-3
-    assert "perplexity on 6 held-out texts" in str(done)
+    assert f"{name.replace('_', ' ')} on 6 held-out texts" in str(done)
 
 
 def test_a_new_output_layer_is_tied_and_said_and_the_pooler_stays(tiny_bert, tmp_path):
@@ -121,7 +124,9 @@ def test_tuning_starts_from_it_and_says_so(tiny_bert, rows_of, tmp_path):
     rows = rows_of("NLI")
     settings = {"task": "nli", "max_steps": 1, "learning_rate": 1e-12, "check": False, **FAST}
     result = reasoner.fine_tune(tmp_path / "more", {"train": rows, "validation": rows[:8]}, **settings)
-    assert any("was pretrained on 18 more texts before (perplexity on held-out ones" in s for s in result.run.notices)
+    assert any(
+        "was pretrained on 18 more texts before (masked perplexity on held-out ones" in s for s in result.run.notices
+    )
     theirs = AutoModel.from_pretrained(tmp_path / "more").state_dict()
     for name, weight in result.model.base_model.state_dict().items():
         torch.testing.assert_close(weight, theirs[name], rtol=0, atol=1e-9)
@@ -139,6 +144,21 @@ def test_an_intermediate_task_is_started_from_with_a_new_head_and_said(tiny_bert
     for name, weight in result.model.base_model.state_dict().items():
         torch.testing.assert_close(weight, theirs[name], rtol=0, atol=1e-9)
     assert result.model.config.id2label[0] == "O"
+
+
+@pytest.mark.parametrize("masking", ["words", "spans"])
+def test_whole_words_and_spans_are_learned_too_and_the_record_says_so(tiny_bert, tmp_path, masking):
+    done = reasoner.pretrain(tiny_bert, list(CORPUS) * 2, output_dir=tmp_path, masking=masking, learning_rate=3e-3,
+                             num_train_epochs=6, **FAST)  # fmt: skip
+    assert done.after["masked_perplexity"] < 0.8 * done.before["masked_perplexity"]
+    assert json.loads((tmp_path / "pretraining.json").read_text())["masking"] == masking
+
+
+def test_masking_that_cannot_be_is_refused(tiny_bert, tiny_models, tmp_path):
+    with pytest.raises(ConfigError, match=r"masking='word' is unknown. Did you mean 'words'"):
+        reasoner.pretrain(tiny_bert, list(CORPUS), output_dir=tmp_path, masking="word", **FAST)
+    with pytest.raises(ConfigError, match="this model predicts the next token, and masks none"):
+        reasoner.pretrain(tiny_models("gpt2"), list(CORPUS), output_dir=tmp_path, masking="spans", **FAST)
 
 
 @pytest.mark.parametrize("setting", [{"balanced_sampling": True}, {"r_drop": 1.0}, {"dropout": 0.3}, {"stride": 4}])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 from reasoner.data.chat import ASSISTANT, Message, read_messages
 from reasoner.data.examples import Example, MissingColumnError, RowError, column, text_column
+from reasoner.errors import DataError
+from reasoner.notices import count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,9 @@ class GenerationExample(Example):
     """The chat before the answer; in files the answer is its last message, or stands in `completion`."""
     completion: str | None = None
     """What is learned: how the text goes on, or the assistant's answer; None at prediction."""
+    references: tuple[str, ...] = ()
+    """Other completions that are as right, for scoring; in files a list of texts in `completion`, the first of which is
+    learned."""
     gold: Any = field(default=None, hash=False)
     """What a verifier compares with, where that is not read in the completion: an answer, or tests."""
 
@@ -35,8 +40,15 @@ class GenerationExample(Example):
     @classmethod
     def from_columns(cls, columns: Mapping[str, Any], *, where: str) -> Self:
         """Make an example of a row: `prompt` and `completion`, texts or messages; or `messages`; perhaps `gold`."""
+        several = column(columns, "completion", cls, default=None)
+        references: tuple[str, ...] = ()
+        if isinstance(several, (list, tuple)) and several and all(isinstance(text, str) for text in several):
+            first, *others = (text_column({"completion": text}, "completion", cls) for text in several)
+            columns, references = {**columns, "completion": first}, tuple(others)
+            if references:
+                count("{n} rows have several completions: the first is learned, and scores compare with all.")
         prompt, messages, completion = cls._read(columns)
-        return cls(prompt=prompt, messages=messages, completion=completion, where=where,
+        return cls(prompt=prompt, messages=messages, completion=completion, references=references, where=where,
                    gold=column(columns, "gold", cls, default=None))  # fmt: skip
 
     @classmethod
@@ -76,6 +88,35 @@ class GenerationExample(Example):
             columns = {"completion": read_messages(answer)[-1].content}
         completion: str = text_column(columns, "completion", cls)
         return completion
+
+    @classmethod
+    def from_input(cls, value: Any) -> Self:
+        """Make an example of what a person gives to `predict`: a string, `{"prompt"}` or `{"messages"}`.
+
+        Raises:
+            DataError: if it is something else.
+        """
+        if isinstance(value, str):
+            value = {"prompt": value}
+        given = next((value[name] for name in ("messages", "prompt") if name in value), None) if isinstance(
+            value, Mapping) else None  # fmt: skip
+        try:
+            if isinstance(given, str):
+                return cls(prompt=text_column({"prompt": given}, "prompt", cls))
+            if isinstance(given, (list, tuple)):
+                messages = read_messages(given)
+                if messages[-1].role == ASSISTANT:
+                    raise RowError("the last message is the assistant's", "End with what it is to answer.")
+                return cls(messages=messages)
+        except RowError as error:
+            raise DataError(f"{error.what}. {error.remedy}") from None
+        raise DataError(f"generation predicts for a string, {{'prompt': ...}} or {{'messages': [{{'role': ..., "
+                        f"'content': ...}}, ...]}}, not for {value!r:.60}.")  # fmt: skip
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The completion and its references; empty where there is no gold."""
+        return () if self.completion is None else (self.completion, *self.references)
 
     @property
     def texts(self) -> dict[str, str]:
@@ -121,3 +162,20 @@ class PreferenceExample(GenerationExample):
         if rejected == example.completion:
             raise RowError("chosen and rejected are the same", "Leave the row out.")
         return replace(example, rejected=rejected)
+
+
+def by_prompt(texts: Sequence[str], examples: Sequence[GenerationExample]) -> tuple[list[list[str]], list[str]]:
+    """Return for each prompt that has gold the answers of all its rows, and the text of the first of them.
+
+    Args:
+        texts: one an example.
+        examples: rows of equal prompts may be several.
+    """
+    answers: dict[str, list[str]] = {}
+    first: dict[str, str] = {}
+    for text, example in zip(texts, examples, strict=True):
+        if example.answers:
+            prompt = example.texts["prompt"]
+            answers.setdefault(prompt, []).extend(example.answers)
+            first.setdefault(prompt, text)
+    return list(answers.values()), list(first.values())

@@ -13,15 +13,16 @@ from reasoner.errors import DataError, Problem
 from reasoner.notices import count
 
 
-def read_texts(source: Any, column: str = "text") -> list[str]:
+def read_texts(source: Any, column: str = "text", *, fewest: int = 2) -> list[str]:
     """Return the texts of a source, each once, in its order; empty ones are left out. What is left out is counted.
 
     Args:
         source: a list of strings; a file whose lines are texts (also with `.gz`); or whatever `read_rows` reads.
         column: which column holds the text, where there are columns.
+        fewest: so many there must be.
 
     Raises:
-        DataError: if the source cannot be read, a row has no text, or there are not two texts.
+        DataError: if the source cannot be read, a row has no text, or there are fewer texts.
     """
     texts = [" ".join(text.split()) for text in _raw(source, column)]
     kept = list(dict.fromkeys(text for text in texts if text))
@@ -29,8 +30,9 @@ def read_texts(source: Any, column: str = "text") -> list[str]:
         count("{n} texts are empty and were left out.", empty)
     if again := len(texts) - empty - len(kept):
         count("{n} texts occur a second time and were left out.", again)
-    if len(kept) < 2:
-        raise DataError([Problem("texts", f"holds {len(kept)} texts", "Give at least two: one is held out.")])
+    if len(kept) < fewest:
+        remedy = "Give at least one." if fewest == 1 else "Give at least two: one is held out."
+        raise DataError([Problem("texts", f"holds {len(kept)} texts", remedy)])
     return kept
 
 

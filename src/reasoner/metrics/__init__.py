@@ -18,6 +18,7 @@ from reasoner.metrics.partial import (
     seen_unseen,
     tag_scores,
 )
+from reasoner.metrics.references import reference_scores
 from reasoner.metrics.sampling import MajorityScore, Vote, maj_at_k, majority, pass_at_k, sampling_scores
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ __all__ = [
     "pass_at_k",
     "ranking_scores",
     "register_direction",
+    "reference_scores",
     "regression_scores",
     "risk_coverage",
     "sampling_scores",

@@ -13,7 +13,8 @@ mrr hits_at_1 hits_at_3 hits_at_10 mean_primary all_right frame_accuracy dialogu
 """
 _SMALLER = """
 loss log_loss mse rmse mae perplexity bits_per_byte error_rate calibration_error brier_score ece mce
-wrong unparsable timed_out word_error_rate character_error_rate seconds runtime memory peak_memory mean_rank
+wrong unparsable timed_out perplexity_per_word perplexity_per_byte word_error_rate character_error_rate
+seconds runtime memory peak_memory mean_rank
 """
 _directions: dict[str, bool] = dict.fromkeys(_GREATER.split(), True) | dict.fromkeys(_SMALLER.split(), False)
 

@@ -15,6 +15,7 @@ from reasoner.synthetic.nested import nested_ner_pack
 from reasoner.synthetic.reading import qa_pack
 from reasoner.synthetic.relations import relation_pack, told_world
 from reasoner.synthetic.requests import dialogue_pack, intent_and_slots_pack
+from reasoner.synthetic.stories import story_pack
 from reasoner.synthetic.wording import generation_pack
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "qa_pack",
     "reasoning_gym_pack",
     "relation_pack",
+    "story_pack",
     "told_world",
 ]

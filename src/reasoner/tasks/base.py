@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from reasoner.heads.base import TaskHead
     from reasoner.metrics.counting import RowCounts
+    from reasoner.metrics.generation import TextSize
 
 ExampleT = TypeVar("ExampleT", bound=Example)
 PredictionT = TypeVar("PredictionT")
@@ -157,8 +158,17 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     def score(self, predictions: Sequence[PredictionT], examples: Sequence[ExampleT]) -> dict[str, Any]:
         """Return the metrics, `primary_metric` among them: numbers, and tables as nested dicts."""
 
-    def loss_scores(self, loss: float) -> dict[str, float]:
-        """Return what the mean loss of an evaluation is in other units, such as perplexity; it stands beside it."""
+    def text_size(self, example: ExampleT, features: Sequence[Feature]) -> TextSize | None:
+        """Return how much text the loss of an example is over, for `loss_scores`; None: it is not over text."""
+        return None
+
+    def loss_scores(self, loss: float, size: TextSize | None) -> dict[str, float]:
+        """Return what the mean loss of an evaluation is in other units, such as perplexity; it stands beside it.
+
+        Args:
+            loss: the mean.
+            size: the sum of `text_size` over the examples; None: it is None of one of them.
+        """
         return {}
 
     def problems(self, examples: Sequence[ExampleT]) -> list[Problem]:

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from reasoner.data.chat import ASSISTANT, SYSTEM, USER, Message, chat_text, end_of_turn, read_messages
-from reasoner.data.completions import GenerationExample
-from reasoner.data.examples import RowError, text_column
+from reasoner.data.chat import SYSTEM, USER, Message, chat_text, end_of_turn
+from reasoner.data.completions import GenerationExample, by_prompt
 from reasoner.data.features import Feature
 from reasoner.data.windows import whole_characters
 from reasoner.errors import ConfigError, DataError, Problem, raise_if_any
 from reasoner.losses import IGNORED
 from reasoner.metrics.counting import RowCounts, mean_counts, mean_from_sums
-from reasoner.metrics.generation import generation_scores, perplexity, same_text
+from reasoner.metrics.generation import TextSize, generation_scores, perplexities, same_text, text_size
+from reasoner.metrics.references import REFERENCE_SCORES, check_packages, reference_scores
 from reasoner.networks import check_decoder
 from reasoner.notices import count
 from reasoner.tasks.base import Splits, Task
@@ -24,7 +24,7 @@ from reasoner.verifiers.base import Verdict, Verifier, as_verifier, described, s
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-METRICS = ("exact_match", "f1", "accuracy", "loss", "perplexity")
+METRICS = ("exact_match", "f1", "accuracy", "loss", "perplexity", *REFERENCE_SCORES)
 
 
 class Lost(NamedTuple):
@@ -67,10 +67,13 @@ class Generation(Task[GenerationExample, dict[str, Any]]):
     verifier: str | Mapping[str, Any] | Verifier | None = None
     """Says which texts are right: a registered name ("number"), `{"name": "exact", "after": "Answer:"}`, or an object
     such as `Number()`. Gold is the row's `gold`, or else the answer that it reads in the completion."""
+    scores: Sequence[str] = ()
+    """Further scores: "bleu", "rouge1", "rouge2", "rougeL" (`pip install 'reasoner-ft[texts]'`; `reference_scores`).
+    Rows of equal prompts are one, whose first text is compared with the completions of all."""
     metric: str | None = None
-    """What early stopping goes by: "accuracy" (of the verifier), "exact_match", "f1", or "loss" or "perplexity". With
-    these two evaluation generates nothing, and is as fast as a pass over the rows. None: "accuracy" where there is a
-    verifier, else "exact_match"."""
+    """What early stopping goes by: "accuracy" (of the verifier), "exact_match", "f1", one of `scores`, or "loss" or
+    "perplexity". With these two evaluation generates nothing, and is as fast as a pass over the rows. None: "accuracy"
+    where there is a verifier, else "exact_match"."""
     end_tokens: Sequence[int] = ()
     """The tokens that end a completion, and an answer in a chat. Learned from the tokenizer."""
 
@@ -87,6 +90,13 @@ class Generation(Task[GenerationExample, dict[str, Any]]):
         if not 0 < self.top_p <= 1 or (self.top_p < 1 and not self.temperature):
             raise ConfigError(f"Generation(top_p={self.top_p!r}, temperature={self.temperature!r}): give top_p a share "
                               "above 0 and up to 1, and below 1 a temperature too.")  # fmt: skip
+        wrong = [name for name in self.scores if name not in REFERENCE_SCORES]
+        if wrong or isinstance(self.scores, str):
+            raise ConfigError(f"Generation(scores={self.scores!r}): give a list of {', '.join(REFERENCE_SCORES)}.")
+        if self.scores and not self._scores_texts:
+            raise ConfigError(f"Generation(scores=..., metric={self.metric!r}): nothing is generated. Leave one out.")
+        own = [self.metric] if self.metric in REFERENCE_SCORES else []
+        object.__setattr__(self, "scores", tuple(dict.fromkeys([*self.scores, *own])))
         if self.verifier is not None:
             object.__setattr__(self, "verifier", described(as_verifier(self.verifier)))
         if self.metric not in (None, *METRICS) or (self.metric == "accuracy" and self.verifier is None):
@@ -103,10 +113,11 @@ class Generation(Task[GenerationExample, dict[str, Any]]):
         """Make the task.
 
         Raises:
-            ConfigError: if a system message is given and no row is a chat.
+            ConfigError: if a system message is given and no row is a chat, or what computes a score is not installed.
             DataError: if the verifier cannot read the gold of a row.
         """
         task = cls(**settings)
+        check_packages(task.scores)
         examples = [example for part in splits.values() for example in part]
         if task.system is not None and not task.chat and examples and not any(item.messages for item in examples):
             raise ConfigError("Generation(system=...): the rows are prompts, and stand as they are. Give chat=True to "
@@ -164,22 +175,7 @@ class Generation(Task[GenerationExample, dict[str, Any]]):
 
     def example_from_input(self, value: Any) -> GenerationExample:
         """Accept a string, `{"prompt"}` (text or messages) or `{"messages"}`."""
-        if isinstance(value, str):
-            value = {"prompt": value}
-        given = next((value[name] for name in ("messages", "prompt") if name in value), None) if isinstance(
-            value, Mapping) else None  # fmt: skip
-        try:
-            if isinstance(given, str):
-                return GenerationExample(prompt=text_column({"prompt": given}, "prompt", GenerationExample))
-            if isinstance(given, (list, tuple)):
-                messages = read_messages(given)
-                if messages[-1].role == ASSISTANT:
-                    raise RowError("the last message is the assistant's", "End with what it is to answer.")
-                return GenerationExample(messages=messages)
-        except RowError as error:
-            raise DataError(f"{error.what}. {error.remedy}") from None
-        raise DataError(f"generation predicts for a string, {{'prompt': ...}} or {{'messages': [{{'role': ..., "
-                        f"'content': ...}}, ...]}}, not for {value!r:.60}.")  # fmt: skip
+        return GenerationExample.from_input(value)
 
     def encode(
         self, examples: Sequence[GenerationExample], tokenizer: Any, *, max_length: int, stride: int
@@ -284,22 +280,34 @@ class Generation(Task[GenerationExample, dict[str, Any]]):
     def score(self, predictions: Sequence[dict[str, Any]], examples: Sequence[GenerationExample]) -> dict[str, Any]:
         """Return `exact_match` and `f1`, and as `finished` the share of texts that came to an end of their own.
 
-        With a verifier also `accuracy`, and the shares that are `wrong`, `unparsable` or `timed_out`.
+        Beside them those of `scores`; with a verifier also `accuracy`, and the shares that are `wrong`, `unparsable` or
+        `timed_out`.
         """
         if not self._scores_texts:
             return {}
-        gold = [example.completion or "" for example in examples]
+        texts = [prediction["text"] for prediction in predictions]
         finished = [prediction["finished"] for prediction in predictions if "finished" in prediction]
         ended = {"finished": sum(finished) / len(finished)} if finished else {}
         verdicts = self._verdicts(predictions, examples)
         judged = {} if verdicts is None else shares(verdicts)
         if verdicts is not None and all(example.completion is None for example in examples):
             return {**judged, **ended}  # rows that have gold alone
-        return {**judged, **generation_scores(gold, [prediction["text"] for prediction in predictions]), **ended}
+        near = generation_scores([example.answers or "" for example in examples], texts)
+        further = reference_scores(*by_prompt(texts, examples), self.scores) if self.scores else {}
+        return {**judged, **near, **further, **ended}
 
-    def loss_scores(self, loss: float) -> dict[str, float]:
-        """Return the perplexity of a token of the completions."""
-        return {"perplexity": perplexity(loss)}
+    def text_size(self, example: GenerationExample, features: Sequence[Feature]) -> TextSize | None:
+        """Return the size of the completion; of one that is cut, in proportion to its tokens."""
+        kept = sum(label != IGNORED for feature in features for label in feature.token_targets.get("labels", ()))
+        if not kept or example.completion is None:
+            return None
+        lost = sum(Lost(*feature.info).completion for feature in features)
+        whole = text_size([example.completion], kept)
+        return TextSize(kept, *(number * kept / (kept + lost) for number in whole[1:]))
+
+    def loss_scores(self, loss: float, size: TextSize | None) -> dict[str, float]:
+        """Return the perplexity of the completions, their end tokens included: of a token, a word and a byte."""
+        return {} if size is None else perplexities(loss, size)
 
     def rows_right(
         self, predictions: Sequence[dict[str, Any]], examples: Sequence[GenerationExample]
@@ -311,7 +319,7 @@ class Generation(Task[GenerationExample, dict[str, Any]]):
         if verdicts is not None and self.primary_metric != "exact_match":
             return [verdict.correct for verdict in verdicts]
         pairs = zip(predictions, examples, strict=True)
-        return [same_text(example.completion or "", prediction["text"]) for prediction, example in pairs]
+        return [any(same_text(one, said["text"]) for one in row.answers or [""]) for said, row in pairs]
 
     def primary_counts(
         self, predictions: Sequence[dict[str, Any]], examples: Sequence[GenerationExample]

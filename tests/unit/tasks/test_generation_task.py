@@ -10,7 +10,8 @@ from reasoner.data.examples import examples_from_rows
 from reasoner.data.sources import read_splits
 from reasoner.errors import ConfigError, DataError
 from reasoner.losses import IGNORED
-from reasoner.notices import counting
+from reasoner.metrics.generation import TextSize
+from reasoner.notices import collect, counting
 from reasoner.tasks.generation import Generation, GenerationExample, Lost
 
 USER = {"role": "user", "content": "Is the bridge closed?"}
@@ -180,7 +181,9 @@ def test_scores():
     assert task.rows_right(predictions, rows) == [True, False, True]
     counts = task.primary_counts(predictions, rows)
     assert counts.statistic(counts.counts.sum(0)) == scores["exact_match"]
-    assert task.loss_scores(0.0) == {"perplexity": 1.0}
+    assert task.loss_scores(0.0, TextSize(4, 2, 9)) == dict.fromkeys(
+        ("perplexity", "perplexity_per_word", "perplexity_per_byte"), 1.0
+    )
     assert Generation(metric="loss").score([{"text": None}] * 3, rows) == {}
     same = [*rows, *rows[:1]]
     assert {p["text"] for p in task.baselines(same, rows)["majority"]} == {" Lisbon"}
@@ -193,7 +196,10 @@ def test_scores():
         ({"max_new_tokens": 2.5}, "max_new_tokens=2.5"),
         ({"temperature": -1}, "temperature=-1"),
         ({"num_samples": 3}, "at temperature 0 all samples are the same"),
-        ({"metric": "bleu"}, "metric='bleu'"),
+        ({"metric": "blue"}, "metric='blue'"),
+        ({"scores": ["rouge"]}, r"scores=\['rouge'\]"),
+        ({"scores": "bleu"}, "scores='bleu'"),
+        ({"scores": ["bleu"], "metric": "loss"}, "nothing is generated"),
     ],
 )
 def test_settings_without_sense_are_refused(settings, what):
@@ -226,3 +232,54 @@ def test_other_inputs_are_refused(value, what):
 def test_encoder_decoders_are_refused(tokenizer):
     with pytest.raises(ConfigError, match="'t5' has an encoder and a decoder, which this task does not train"):
         Generation().fitted_to(T5Config(), tokenizer)
+
+
+def test_several_completions_are_references_and_the_first_is_learned(tokenizer):
+    with collect() as said:
+        one, other = examples(
+            {"prompt": "Say no.", "completion": ["No.", "Not at all."]}, {"prompt": "a", "answer": ["b"]}
+        )
+    assert [sentence for sentence in said if "1 rows have several completions: the first is learned" in sentence]
+    assert (one.completion, one.references, one.answers) == ("No.", ("Not at all.",), ("No.", "Not at all."))
+    assert other.answers == ("b",)
+    task, (feature, _), _ = encode(Generation(max_new_tokens=8), [one, other], tokenizer)
+    learned = [label for label in feature.token_targets["labels"] if label != IGNORED]
+    assert tokenizer.decode(learned, skip_special_tokens=True) == "No."
+    predictions = [{"text": "Not at  all."}, {"text": "c"}]
+    assert task.score(predictions, [one, other]) == {"exact_match": 0.5, "f1": 0.5}
+    assert task.rows_right(predictions, [one, other]) == [True, False]
+    with pytest.raises(DataError, match="completion is empty"):
+        examples({"prompt": "a", "completion": ["b", " "]})
+
+
+def test_rows_of_equal_prompts_are_one_for_bleu_and_rouge():
+    pytest.importorskip("sacrebleu")
+    pytest.importorskip("rouge_score")
+    texts = ["the red bridge over the river is closed", "a closed red bridge", "the old harbour is quiet this morning"]
+    rows = examples(*({"prompt": prompt, "completion": text} for prompt, text in zip("aab", texts, strict=True)))
+    predictions = [{"text": texts[1]}, {"text": "not looked at"}, {"text": texts[2]}]
+    task = Generation(scores=["rougeL"], metric="bleu")
+    assert task.scores == ("rougeL", "bleu") and task.primary_metric == "bleu" and Generation(**task.settings()) == task
+    scores = task.score(predictions, rows)
+    assert (scores["bleu"], scores["rougeL"]) == pytest.approx((1.0, 1.0))
+    assert scores["exact_match"] == pytest.approx(1 / 3)  # rows, and not prompts
+
+
+def test_a_score_without_its_package_is_refused_before_training(monkeypatch):
+    monkeypatch.setattr("reasoner.metrics.references.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"bleu needs sacrebleu. Install it: pip install 'reasoner-ft\[texts\]'"):
+        Generation.from_examples({"train": examples(ROWS[0])}, metric="bleu")
+    with pytest.raises(ConfigError, match="rouge1 needs rouge-score"):
+        Generation.from_examples({"train": examples(ROWS[0])}, scores=["rouge1"])
+    assert Generation(metric="bleu").primary_metric == "bleu"  # a folder is loaded all the same
+
+
+def test_the_size_of_completions(tokenizer):
+    long = "snow " * 60
+    rows = examples({"prompt": "a:", "completion": "It is né closed."}, {"prompt": "a:", "completion": long})
+    task, (first, second), _ = encode(Generation(max_new_tokens=16), rows, tokenizer, max_length=40)
+    labels = [label for label in first.token_targets["labels"] if label != IGNORED]
+    assert task.text_size(rows[0], [first]) == (len(labels), 4, len("It is né closed.".encode()))
+    size, kept = task.text_size(rows[1], [second]), 40 - len(tokenizer("a:")["input_ids"])
+    share = kept / (len(tokenizer(long)["input_ids"]) + 1)
+    assert size == pytest.approx((kept, 60 * share, len(long) * share))
