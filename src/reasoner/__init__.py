@@ -71,6 +71,9 @@ _EXPORTS = {
     "MultipleChoice": "reasoner.tasks.multiple_choice",
     "Generation": "reasoner.tasks.generation",
     "LinkPrediction": "reasoner.tasks.link_prediction",
+    "ResponseRanking": "reasoner.tasks.response_ranking",
+    "SeveralTasks": "reasoner.tasks.several",
+    "IntentAndSlots": "reasoner.tasks.intent_and_slots",
     "Relation": "reasoner.tasks.relation",
     "Method": "reasoner.methods.base",
     "Full": "reasoner.methods.full",
@@ -157,6 +160,7 @@ if TYPE_CHECKING:
     from reasoner.tasks.base import PartialInput, Task
     from reasoner.tasks.classification import Classification
     from reasoner.tasks.generation import Generation
+    from reasoner.tasks.intent_and_slots import IntentAndSlots
     from reasoner.tasks.link_prediction import LinkPrediction
     from reasoner.tasks.multiple_choice import MultipleChoice
     from reasoner.tasks.ner import NER
@@ -164,6 +168,8 @@ if TYPE_CHECKING:
     from reasoner.tasks.nli import NLI
     from reasoner.tasks.qa import QuestionAnswering
     from reasoner.tasks.relation import Relation
+    from reasoner.tasks.response_ranking import ResponseRanking
+    from reasoner.tasks.several import SeveralTasks
     from reasoner.training.callbacks import Callback
     from reasoner.training.config import TrainingConfig
     from reasoner.training.trainer import Trainer

@@ -160,23 +160,26 @@ def grouped_cross_entropy(scores: Tensor, labels: Tensor, group: Tensor) -> Loss
 
 
 def in_batch_cross_entropy(logits: Tensor, answers: Tensor, right: Tensor) -> LossSum:
-    """Cross-entropy of each query over the answers of all queries of the batch (InfoNCE); the count is queries.
+    """Cross-entropy of each query over the answers of all queries of the batch (InfoNCE), and perhaps further ones.
+
+    The count is queries.
 
     An answer that stands in the batch several times competes once, and one that is right for a query does not compete
     with the query's own. So the loss depends on which rows a batch holds, and is exact for that batch alone.
     (van den Oord et al., 2018, https://arxiv.org/abs/1807.03748)
 
     Args:
-        logits: (queries, queries), of each query and each query's answer; its own stand on the diagonal.
-        answers: (queries,), the number of each answer.
-        right: (queries, queries), True where an answer is right for a query.
+        logits: (queries, answers), of each query and each answer; those of the queries come first, its own on the
+            diagonal.
+        answers: (answers,), the number of each answer.
+        right: (queries, answers), True where an answer is right for a query.
     """
     logits = at_least_float32(logits)
-    own = torch.eye(len(answers), dtype=torch.bool, device=logits.device)
-    again = (answers[:, None] == answers).tril(-1).any(1)  # (queries,), whether the answer stood before
+    own = torch.eye(*logits.shape, dtype=torch.bool, device=logits.device)
+    again = (answers[:, None] == answers).tril(-1).any(1)  # (answers,), whether the answer stood before
     scores = logits.masked_fill((right | again) & ~own, float("-inf"))
     total = (scores.logsumexp(-1) - logits.diagonal()).sum()
-    return LossSum(total, torch.full_like(total, len(answers), requires_grad=False))
+    return LossSum(total, torch.full_like(total, len(logits), requires_grad=False))
 
 
 def divergence(logits: Tensor, other: Tensor) -> Tensor:

@@ -19,6 +19,9 @@ TABLES: dict[str, dict[str, str | type]] = {
         "generation": "reasoner.tasks.generation:Generation",
         "relation": "reasoner.tasks.relation:Relation",
         "link_prediction": "reasoner.tasks.link_prediction:LinkPrediction",
+        "response_ranking": "reasoner.tasks.response_ranking:ResponseRanking",
+        "several_tasks": "reasoner.tasks.several:SeveralTasks",
+        "intent_and_slots": "reasoner.tasks.intent_and_slots:IntentAndSlots",
     },
     "head": {
         "token_classification": "reasoner.heads.token_classification:TokenClassificationHead",
@@ -29,6 +32,7 @@ TABLES: dict[str, dict[str, str | type]] = {
         "multiple_choice": "reasoner.heads.multiple_choice:MultipleChoiceHead",
         "causal_lm": "reasoner.heads.causal_lm:CausalLMHead",
         "bi_encoder": "reasoner.heads.bi_encoder:BiEncoderHead",
+        "several": "reasoner.heads.several:SeveralHead",
         "likelihood": "reasoner.heads.likelihood:LikelihoodHead",
         "entailment": "reasoner.heads.entailment:EntailmentHead",
         "similarity": "reasoner.heads.similarity:SimilarityHead",

@@ -10,6 +10,9 @@ from reasoner.data.sources import read_splits
 from reasoner.errors import ConfigError, raise_if_any
 from reasoner.tasks.base import Task
 
+ONE_SOURCE = "the data"
+"""What rows are called that nobody named."""
+
 
 def scored_rows(
     task: Task[Any, Any], data: Any, *, split: str | None, columns: Mapping[str, Any] | None
@@ -19,7 +22,7 @@ def scored_rows(
     Args:
         task: of the model.
         data: as `Result.evaluate` takes them.
-        split: which of several; None: test, else validation, else train.
+        split: which of several; None: test, else validation, else train. One source alone is called "the data".
         columns: as in `fine_tune`.
 
     Raises:
@@ -31,6 +34,8 @@ def scored_rows(
     splits = examples_from_rows(read_splits(data, columns=columns), task.schema(task.settings()))
     if not splits:
         raise ConfigError("There are no rows. Give some, with gold.")
+    if list(splits) == ["train"] and not isinstance(data, Mapping):
+        splits = {ONE_SOURCE: splits["train"]}
     name = split or next(name for name in ("test", "validation", *splits) if name in splits)
     if name not in splits:
         raise ConfigError(f"split is '{name}', and the data has {', '.join(splits)}. Give one of them.")

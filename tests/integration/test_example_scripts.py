@@ -154,6 +154,31 @@ def test_reasoning_on_files(run, tmp_path: Path):
     assert reasoner.load(tmp_path / "out").predictor.task.verifier["name"] == "exact"
 
 
+def test_dialogue_on_files(run, tmp_path: Path):
+    for split, rows in reasoner.synthetic.intent_and_slots_pack(train=24, validation=9, test=9).items():
+        (tmp_path / "data" / split).mkdir(parents=True)
+        lines = {
+            "seq.in": [" ".join(row["tokens"]) for row in rows],
+            "seq.out": [" ".join(row["slots"]) for row in rows],
+            "label": [row["intent"] for row in rows],
+        }
+        for name, texts in lines.items():
+            (tmp_path / "data" / split / name).write_text("\n".join(texts) + "\n")
+    (tmp_path / "talks").mkdir()
+    for split, rows in reasoner.synthetic.dialogue_pack(train=8, validation=3, test=3).items():
+        lines = [f"{len(row['turns']) // 2 + 1} {row['turns'][-1]}\t{row['response']}\n" for row in rows]
+        starts = [place for place, row in enumerate(rows) if place and len(row["turns"]) == 1]
+        for place in reversed(starts):
+            lines.insert(place, "\n")
+        (tmp_path / "talks" / f"{split}.txt").write_text("".join(lines))
+    printed = run("dialogue.py", "--requests", "data", "--talks", "talks", "--epochs", "1")
+    assert "train 24, validation 9, test 9" in printed
+    assert re.search(r"^play some jazz by Maria Silva {2}-> {2}\w+ \(0\.\d\d\): ", printed, re.MULTILINE)
+    assert "frame_accuracy" in reasoner.load(tmp_path / "out" / "requests").metrics["test"]
+    assert "dialogue_accuracy" in reasoner.load(tmp_path / "out" / "talks").metrics["test"]
+    assert printed.count("\nsystem: ") == 3
+
+
 def test_zero_shot_by_an_encoder_and_with_solved_examples(run, tmp_path: Path):
     printed = run("zero_shot.py")
     assert "zero-shot, by similarity" in printed and "Scores on test (8 rows)" in printed

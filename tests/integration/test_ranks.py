@@ -16,7 +16,14 @@ import torch
 from rank_runs import SETTINGS, Ranks, outcome
 
 import reasoner
-from reasoner.synthetic import generation_pack, multiple_choice_pack, ner_pack, nli_pack, qa_pack
+from reasoner.synthetic import (
+    generation_pack,
+    intent_and_slots_pack,
+    multiple_choice_pack,
+    ner_pack,
+    nli_pack,
+    qa_pack,
+)
 from reasoner.training.callbacks import Callback
 
 WORDS = ("red", "green", "blue", "small", "large", "old", "new", "wooden", "bright")
@@ -41,6 +48,7 @@ def pack(task: str) -> dict[str, list[dict[str, Any]]]:
         "qa": qa_pack,
         "multiple_choice": multiple_choice_pack,
         "generation": generation_pack,
+        "intent_and_slots": intent_and_slots_pack,
     }[task]
     return {split: list(rows) for split, rows in make(train=101, validation=33, test=27).items()}
 
@@ -74,6 +82,8 @@ def close(one: Any, other: Any, tolerance: float = 1e-5) -> bool:
         ("multiple_choice", 3, 3, {"fsdp": True, "max_length": 64, "method": "head"}),
         ("nli", 3, 4, {"weight_decay": 0.1, "optim": "sgd"}),
         ("qa", 2, 5, {"max_length": 48}),
+        ("intent_and_slots", 2, 5, {"gradient_accumulation_steps": 2, "max_length": 12, "stride": 4}),
+        ("intent_and_slots", 3, 3, {"fsdp": True, "r_drop": 1.0}),
         ("generation", 2, 5, {"fsdp": True, "num_train_epochs": 1, "learning_rate": 1e-3}),
         ("multiple_choice", 2, 5, {"max_length": 64}),
         ("ner", 2, 5, {"streamed": True, "max_steps": 25, "gradient_accumulation_steps": 2, "optim": "sgd"}),

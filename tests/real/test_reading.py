@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from reasoner import notices
+from reasoner.data.candidates import read_candidates
 from reasoner.data.sources import read_rows, read_splits
 from reasoner.data.tag_schemes import detect_scheme, ill_formed, malformed
 from reasoner.errors import DataError
@@ -43,6 +44,9 @@ ROWS = {
     "code/mbpp/mbpp.jsonl": 974,
     "generation/e2e/devset.csv": 4672,
     "generation/e2e/testset_w_refs.csv": 4693,
+    "dialogue/babi_dialog/dialog-babi-task1-API-calls-trn.txt": 6024,
+    "dialogue/babi_dialog/dialog-babi-task1-API-calls-dev.txt": 6015,
+    "dialogue/babi_dialog/dialog-babi-task1-API-calls-tst.txt": 5936,
 }
 TRIPLES = {
     "kg/wn18rr": (86835, 3034, 3134),
@@ -91,6 +95,25 @@ def test_triples_are_a_table_without_header(real_data: Path, folder: str) -> Non
     splits = read_splits(real_data / folder, format="tsv", columns=columns)
     assert tuple(map(len, splits.values())) == TRIPLES[folder]
     assert set(splits["train"][0].columns) == set(columns)
+
+
+def test_snips_is_read_from_its_folders(real_data: Path) -> None:
+    if not (real_data / "dialogue/snips").exists():
+        pytest.skip("The real data has no dialogue/snips.")
+    splits = read_splits(real_data / "dialogue/snips")
+    assert {name: len(rows) for name, rows in splits.items()} == {"train": 13084, "validation": 700, "test": 700}
+    for row in (row for rows in splits.values() for row in rows):
+        assert len(row.columns["tokens"]) == len(row.columns["ner_tags"])
+    assert len({row.columns["intent"] for row in splits["train"]}) == 7
+    assert detect_scheme([row.columns["ner_tags"] for row in splits["train"]]) == "IOB2"
+
+
+def test_dialogues_of_babi_have_their_candidates(real_data: Path) -> None:
+    folder = real_data / "dialogue/babi_dialog"
+    rows = read(real_data, "dialogue/babi_dialog/dialog-babi-task1-API-calls-tst.txt")
+    candidates = read_candidates(folder / "dialog-babi-candidates.txt")
+    assert len(candidates) == 4212 and {row.columns["response"] for row in rows} <= set(candidates)
+    assert rows[-1].columns["dialogue"] == 1000
 
 
 def test_wnut_17_is_read_from_its_folder_without_loss(real_data: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import inf, isfinite
+from math import fsum, inf, isfinite
 from typing import Any
 
 from reasoner.errors import ConfigError, LabelError, Problem, raise_if_any, suggestion
@@ -134,6 +134,12 @@ def resolve_weights(
         if not (isinstance(weight, (int, float)) and 0 < weight < inf):
             raise ConfigError(f"class_weights gives '{name}' the weight {weight!r}. Give a number above 0.")
     return {label: float(weights.get(label, 1.0)) for label in labels}
+
+
+def summed_weights(names: Iterable[str | None], weights: str | Mapping[str, float] | None) -> float:
+    """Return the sum of the weights of labels, 1 each where none are set; None is no label."""
+    by_name = weights if isinstance(weights, Mapping) else {}
+    return fsum(by_name.get(name, 1.0) for name in names if name is not None)
 
 
 def loss_arguments(

@@ -13,6 +13,7 @@ from reasoner import notices
 from reasoner.data.formats.choose import DATA_EXTENSIONS, read_file
 from reasoner.data.formats.folder import ALIASES, SPLITS, find_splits
 from reasoner.data.formats.memory import read_memory
+from reasoner.data.formats.parallel import is_parallel
 from reasoner.data.rows import Row
 from reasoner.errors import ConfigError, DataError, Problem, near_name, raise_if_any, suggestion
 
@@ -25,9 +26,10 @@ def read_rows(
     """Return the rows of one source; none if it is empty.
 
     Args:
-        source: a path (CoNLL columns, JSON lines, JSON, SQuAD JSON, CSV, TSV or Parquet, each also with `.gz`), a list
-            of dicts, a pandas DataFrame, a `datasets.Dataset`, or a stream (`datasets.IterableDataset`), which is read
-            to its end. It is not changed.
+        source: a path (CoNLL columns, JSON lines, JSON, SQuAD JSON, CSV, TSV, Parquet or numbered lines of dialogues,
+            each also with `.gz`, or a folder with `seq.in`, `seq.out` and `label`), a list of dicts, a pandas
+            DataFrame, a `datasets.Dataset`, or a stream (`datasets.IterableDataset`), which is read to its end. It is
+            not changed.
         name: what messages call a table in memory, as a rule its split. A file is called by its own name.
         format: a name out of `formats.choose.FORMATS`; None: the extension or the content decides.
         columns: our column names to the source's, `{"premise": "sentence1"}`; in CoNLL columns, and in tables without
@@ -131,7 +133,7 @@ def named_splits(data: Mapping[str, Any]) -> dict[str, Any]:
 def _splits_of_name(data: str | Path) -> dict[str, Any]:
     """Return the splits of a folder, a file or a Hub id; what exists is never taken for a Hub id."""
     path = _path(data)
-    if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir fails for a name that is too long)
+    if os.path.isdir(path) and not is_parallel(path):  # noqa: PTH112 (Path.is_dir fails for a name that is too long)
         return dict(find_splits(path))
     if isinstance(data, str) and _may_be_hub_id(data) and not path.exists():
         return _hub_splits(data)

@@ -70,7 +70,12 @@ class Owned(NamedTuple):
 
 
 def tokenize(
-    tokenizer: Any, first: Sequence[str], second: Sequence[str] | None = None, *, max_length: int
+    tokenizer: Any,
+    first: Sequence[str],
+    second: Sequence[str] | None = None,
+    *,
+    max_length: int,
+    side: str | None = None,
 ) -> tuple[list[Window], int]:
     """Tokenize texts or pairs, one window each; of what is too long, the longer side is cut.
 
@@ -79,6 +84,7 @@ def tokenize(
         first: the texts, or the first side of the pairs.
         second: the second side of the pairs.
         max_length: tokens a window, special tokens included.
+        side: where texts are cut, "right" or "left"; None: where the tokenizer says.
 
     Returns:
         The windows, and how many of them were cut.
@@ -91,7 +97,7 @@ def tokenize(
     _check_room(tokenizer, second is not None, max_length)
     encoded = _encode(tokenizer, first, second)
     whole = [_with_a_token(_window(encoded, index), tokenizer) for index in range(len(first))]
-    windows = [_cut(window, max_length, tokenizer.truncation_side) for window in whole]
+    windows = [_cut(window, max_length, side or tokenizer.truncation_side) for window in whole]
     _note(first, second, [[window] for window in windows])
     return windows, sum(one is not other for one, other in zip(whole, windows, strict=True))
 

@@ -53,13 +53,17 @@ def augmented(
     For each copy one of the edits is drawn that changes the row; where none does, there is no copy, and this is said.
 
     Raises:
-        ConfigError: if an edit is unknown, or the training rows are a stream.
+        ConfigError: if an edit is unknown, the training rows are a stream, or none has a text that can be edited.
     """
     if not config.augmentation:
         return examples
     rows = examples["train"]
     if isinstance(rows, StreamedRows):
         raise ConfigError("augmentation takes rows of memory, and train is a stream. Edit the rows of the stream.")
+    if not any(example.open_texts for example in rows):
+        raise ConfigError(
+            f"augmentation: rows of {type(task).__name__} have no texts that can be edited. Leave it out."
+        )
     edits, others = chosen(config.augmentation_edits), _entities(task, rows)
     copies = [
         made[0]
@@ -86,6 +90,8 @@ def _edited(
 ) -> tuple[Any, Mapping[str, Edited]] | None:
     """Return the row after an edit, and its texts; None: nothing is changed."""
     texts = example.open_texts
+    if not texts:
+        return None
     made = edit.make(Editable(texts, task.mentions(example), others), random)
     edited = {name: Edited.of(texts[name], pieces) for name, pieces in made.items()}
     edited = {name: text for name, text in edited.items() if text.text != text.before}

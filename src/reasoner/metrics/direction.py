@@ -9,7 +9,7 @@ from reasoner.errors import ConfigError, suggestion
 _GREATER = """
 accuracy f1 precision recall exact_match matthews pearson spearman roc_auc average_precision
 bleu chrf meteor rouge1 rouge2 rougel rougelsum reward win_rate tokens_per_second samples_per_second steps_per_second
-mrr hits_at_1 hits_at_3 hits_at_10
+mrr hits_at_1 hits_at_3 hits_at_10 mean_primary all_right frame_accuracy dialogue_accuracy
 """
 _SMALLER = """
 loss log_loss mse rmse mae perplexity bits_per_byte error_rate calibration_error brier_score ece mce

@@ -14,11 +14,14 @@ from reasoner.synthetic.links import link_prediction_pack
 from reasoner.synthetic.nested import nested_ner_pack
 from reasoner.synthetic.reading import qa_pack
 from reasoner.synthetic.relations import relation_pack, told_world
+from reasoner.synthetic.requests import dialogue_pack, intent_and_slots_pack
 from reasoner.synthetic.stories import story_pack
 from reasoner.synthetic.wording import generation_pack
 
 __all__ = [
+    "dialogue_pack",
     "generation_pack",
+    "intent_and_slots_pack",
     "link_prediction_pack",
     "multiple_choice_pack",
     "ner_pack",

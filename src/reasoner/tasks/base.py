@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Self, Type
 from reasoner.data.edited import Edited, Mention
 from reasoner.data.examples import Example
 from reasoner.data.features import Feature
+from reasoner.data.labels import summed_weights
 from reasoner.errors import ConfigError, Problem
 from reasoner.registry import resolve
 
@@ -223,6 +224,13 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     def right_label(self, example: ExampleT) -> Any:
         """Return which of the `label_probabilities` is that of the gold."""
         raise NotImplementedError(f"{type(self).__name__} has label_probabilities and no right_label.")
+
+    def loss_count(self, example: ExampleT) -> float:
+        """Return how many labels of the example the loss is over, each as often as it weighs; see `SeveralTasks`.
+
+        By default one for each of the `gold_names`, and one where there is none.
+        """
+        return summed_weights(self.gold_names(example) or ("",), getattr(self, "class_weights", None))
 
     def gold_lost(self, example: ExampleT, features: Sequence[Feature]) -> int:
         """Return how many entities or answers of the gold no prediction can give, since no feature holds them whole.

@@ -21,6 +21,7 @@ from reasoner.data.labels import (
     loss_arguments,
     ordered_as,
     resolve_weights,
+    summed_weights,
     unknown_labels,
 )
 from reasoner.data.prompts import Asked, plain_word
@@ -74,22 +75,19 @@ class ClassificationExample(Example):
         """Make an example of a row; see `Example.from_columns`."""
         pair = text_column(columns, "text_pair", cls, default=None)
         raw = column(columns, "label", cls)
-        label: Gold
-        if isinstance(raw, (list, tuple)):
-            if any(item in NO_GOLD for item in raw if not isinstance(item, float)):
-                raise RowError(
-                    f"label {list(raw)!r:.60} holds -1, '-' or an empty one", NO_GOLD_IN_LIST, about_labels=True
-                )
-            label = tuple(scalar_label(item) for item in raw)
+        if not isinstance(raw, (list, tuple)):
+            label: Gold = label_column(columns, cls)
+        elif any(item in NO_GOLD for item in raw if not isinstance(item, float)):
+            what = f"label {list(raw)!r:.60} holds -1, '-' or an empty one"
+            raise RowError(what, NO_GOLD_IN_LIST, about_labels=True)
         else:
-            label = label_column(columns, cls)
+            label = tuple(scalar_label(item) for item in raw)
         return cls(text=text_column(columns, "text", cls), text_pair=pair, label=label, where=where)
 
     @property
     def texts(self) -> dict[str, str]:
         """The text, or both texts."""
-        pair = {} if self.text_pair is None else {"text_pair": self.text_pair}
-        return {"text": self.text, **pair}
+        return {"text": self.text} | ({} if self.text_pair is None else {"text_pair": self.text_pair})
 
     @property
     def first(self) -> str:
@@ -262,6 +260,10 @@ class Classification(Prompted[Any, dict[str, Any]]):
             return None
         found = [set(p["labels"]) if self.kind == "multi" else {p["label"]} for p in predictions]
         return [set(self.gold_names(e)) == labels for e, labels in zip(examples, found, strict=True)]
+
+    def loss_count(self, example: Any) -> float:
+        """Return the weight of its label; where several may hold, those of all labels."""
+        return summed_weights(self.labels, self.class_weights) if self.kind == "multi" else super().loss_count(example)
 
     def said(self, prediction: dict[str, Any]) -> frozenset[Said] | None:
         """Return the label, or the labels; numbers are not compared."""

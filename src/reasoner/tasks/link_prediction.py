@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from reasoner.data.candidates import best_first, check_length, tokens_of_candidates, with_answers
 from reasoner.data.examples import Example, text_column
 from reasoner.data.features import Feature
 from reasoner.data.windows import tokenize
@@ -108,11 +109,8 @@ class LinkPrediction(Task[LinkPredictionExample, dict[str, Any]]):
 
     def fitted_to(self, config: Any, tokenizer: Any) -> Self:
         """Return the task with the entities' tokens."""
-        limit = min(self.entity_length, tokenizer.model_max_length)
-        windows, cut = tokenize(tokenizer, list(self.entities), max_length=limit)
-        if cut:
-            say(f"{cut} entities have texts of more than {limit} tokens, which were cut (entity_length).")
-        return replace(self, entity_tokens=tuple(tuple(window.inputs["input_ids"]) for window in windows))
+        limits: dict[str, Any] = {"limit": self.entity_length, "setting": "entity_length"}
+        return replace(self, entity_tokens=tokens_of_candidates(self.entities, tokenizer, what="entities", **limits))
 
     def example_from_input(self, value: Any) -> LinkPredictionExample:
         """Accept `{"head", "relation"}`, which asks for the tail, or `{"relation", "tail"}`; texts may be new ones."""
@@ -139,10 +137,7 @@ class LinkPrediction(Task[LinkPredictionExample, dict[str, Any]]):
         self, examples: Sequence[LinkPredictionExample], tokenizer: Any, *, max_length: int, stride: int
     ) -> list[list[Feature]]:
         """Return for each query one feature, and after it, where there is gold, one of the entity that answers it."""
-        longest = max(map(len, self.entity_tokens), default=0)
-        if longest > max_length:
-            raise ConfigError(f"max_length={max_length} is less than the {longest} tokens of an entity's text. Set "
-                              f"LinkPrediction(entity_length={max_length}).")  # fmt: skip
+        check_length(self.entity_tokens, max_length, what="an entity's text", setting="LinkPrediction(entity_length")
         queries = [queries_of(example) for example in examples]
         flat = [query for group in queries for query in group]
         windows, cut = tokenize(
@@ -206,7 +201,7 @@ class LinkPrediction(Task[LinkPredictionExample, dict[str, Any]]):
             for side, entity, answer in (("tail", head, tail), ("head", tail, head))
         })  # fmt: skip
         return {
-            "entity_tokens": self.entity_tokens,
+            "candidate_tokens": self.entity_tokens,
             "known_answers": keys,
             "similarity_temperature": self.similarity_temperature,
         }
@@ -241,20 +236,14 @@ class LinkPrediction(Task[LinkPredictionExample, dict[str, Any]]):
             return [Feature(window.inputs)]
         answer, entity = self._entity_ids[query.answer], self._entity_ids[query.entity]
         number = self._query_id(query.side, entity, self._relation_ids.get(query.relation, len(self.relations)))
-        targets = {"query": number, "answer": answer}
-        tokens = list(self.entity_tokens[answer])
-        inputs = {name: [int(name == "attention_mask")] * len(tokens) for name in window.inputs} | {"input_ids": tokens}
-        return [Feature(window.inputs, targets), Feature(inputs, dict(targets))]
+        return with_answers(window, number, [answer], self.entity_tokens)
 
     def _answer(self, query: Query, logits: Any) -> dict[str, Any]:
         """Return what is predicted for a query; logits are (entities,)."""
-        best = int(logits.argmax())
         if query.answer is not None:
-            return {query.side: self.entities[best], f"{query.side}_rank": self._rank(query, logits)}
-        exponentials = np.exp((logits - logits.max()).astype(np.float64))
-        scores, known = exponentials / exponentials.sum(), self._known(query)
-        order = np.argsort(-scores, kind="stable")[:CANDIDATES].tolist()
-        named = [{"entity": self.entities[n], "score": float(scores[n]), "known": n in known} for n in order]
+            return {query.side: self.entities[int(logits.argmax())], f"{query.side}_rank": self._rank(query, logits)}
+        known, best = self._known(query), best_first(logits, CANDIDATES)
+        named = [{"entity": self.entities[n], "score": score, "known": n in known} for n, score in best]
         return {query.side: named[0]["entity"], "score": named[0]["score"], f"{query.side}s": named}
 
     def _rank(self, query: Query, scores: Any) -> float:

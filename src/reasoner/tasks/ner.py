@@ -19,6 +19,7 @@ from reasoner.data.labels import (
     loss_arguments,
     ordered_as,
     resolve_weights,
+    summed_weights,
     unknown_labels,
 )
 from reasoner.data.sentences import NERExample, NERInDocument, document_name, edited_sentence
@@ -162,14 +163,9 @@ class NER(Task[NERExample, Entities]):
         features = [self._features(example, group) for example, group in zip(examples, windows, strict=True)]
         if not self.document_context:
             return features
+        most, shapes = self.document_context, bool(self.case_features)
         return documents.with_context(
-            features,
-            windows,
-            examples,
-            tokenizer,
-            most=self.document_context,
-            max_length=max_length,
-            shapes=bool(self.case_features),
+            features, windows, examples, tokenizer, most=most, max_length=max_length, shapes=shapes
         )
 
     def decode(self, records: Sequence[Any], features: Sequence[Sequence[Feature]], examples: Rows) -> list[Entities]:
@@ -209,6 +205,10 @@ class NER(Task[NERExample, Entities]):
             for row in examples
         ]
         return {"by_novelty": seen_unseen(*self._span_sets(predictions, examples), words, known)}
+
+    def loss_count(self, example: NERExample) -> float:
+        """Return the weights of its words that are scored."""
+        return summed_weights(self.gold_tags(example), self.class_weights)
 
     def gold_lost(self, example: NERExample, features: Sequence[Feature]) -> int:
         """Return how many gold entities hold a word without a sub-word, or begin or end inside a sub-word."""

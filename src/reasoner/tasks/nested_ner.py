@@ -151,6 +151,10 @@ class NestedNER(Task[NestedNERExample, Entities]):
         gold, words = [row.spans for row in examples], [row.words for row in examples]
         return {"by_novelty": seen_unseen(gold, _predicted(predictions), words, known)}
 
+    def loss_count(self, example: NestedNERExample) -> float:
+        """Return how many types each window is judged by."""
+        return float(len(self.labels))
+
     def gold_lost(self, example: NestedNERExample, features: Sequence[Feature]) -> int:
         """Return how many gold entities no window holds: too long, or with an end that has no sub-word of its own."""
         placed = sum(len(_places(example, feature.info, feature.token_targets["words"])) for feature in features)

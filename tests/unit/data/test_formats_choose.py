@@ -26,6 +26,7 @@ CONLL = "EU\tB-ORG\nrejects\tO\n\nPeter\tB-PER\n"
         ("a.txt", '\n{"a": 1}\n{"a": 2}', "json"),
         ("a.txt", '[\n {"a": 1}\n]', "json"),
         ("a.txt", "", "conll"),
+        ("a.txt", "1 hi\thello what can I do\n2 bye\tgood bye\n\n1 hi\thello\n", "dialogues"),
     ],
 )
 def test_the_content_decides_where_the_name_does_not(name: str, text: str, expected: str) -> None:
@@ -39,7 +40,6 @@ def test_the_content_decides_where_the_name_does_not(name: str, text: str, expec
         "paris\tin\tfrance\nrome\tin\titaly\n",
         "O O O B-item\nO B-item\n",
         "PlayMusic\nGetWeather\n",
-        "1 hi\thello what can I do\n2 bye\tgood bye\n\n1 hi\thello\n",
     ],
 )
 def test_what_cannot_be_told_is_asked(text: str) -> None:
@@ -47,7 +47,7 @@ def test_what_cannot_be_told_is_asked(text: str) -> None:
         sniff(text, Path("some/a.txt"), {})
     assert str(caught.value) == (
         "a.txt: its format cannot be told from its name or its content. Name it with format=, one of jsonl, json, "
-        "squad, csv, tsv, conll, parquet; number the columns of a table without header."
+        "squad, csv, tsv, conll, dialogues, parquet; number the columns of a table without header."
     )
 
 

@@ -15,16 +15,18 @@ from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_wi
 from reasoner.evaluation import Encoded
 from reasoner.losses import LossSum
 from reasoner.registry import TABLES, name_of
-from reasoner.synthetic import generation_pack, nested_ner_pack
+from reasoner.synthetic import generation_pack, intent_and_slots_pack, ner_pack, nested_ner_pack
 from reasoner.synthetic.relations import relation_pack
 from reasoner.tasks.classification import Classification
 from reasoner.tasks.generation import Generation
+from reasoner.tasks.intent_and_slots import IntentAndSlots
 from reasoner.tasks.multiple_choice import MultipleChoice
 from reasoner.tasks.ner import NER
 from reasoner.tasks.nested_ner import NestedNER
 from reasoner.tasks.nli import NLI
 from reasoner.tasks.qa import QuestionAnswering
 from reasoner.tasks.relation import Relation
+from reasoner.tasks.several import SeveralTasks
 from reasoner.training.config import TrainingConfig
 from reasoner.training.trainer import Trainer
 
@@ -42,11 +44,20 @@ TASKS = {
     "multiple_choice": MultipleChoice(),
     "relation": Relation(),
     "generation": Generation(max_new_tokens=64),
+    "intent_and_slots": IntentAndSlots(weights={"slots": 3.0}),
+    "several": SeveralTasks(
+        parts={"names": NER(class_weights="balanced"), "tags": NER(head="crf"), "spans": "nested_ner"}
+    ),
 }
 ROWS = {
     "nested_ner": nested_ner_pack(train=32, validation=0, test=0)["train"],
     "relation": relation_pack(train=32, validation=0, test=0)["train"],
     "generation": generation_pack(train=32, validation=0, test=0)["train"],
+    "intent_and_slots": intent_and_slots_pack(train=32, validation=0, test=0)["train"],
+    "several": [
+        {**row, "text": " ".join(row["tokens"]), "entities": [{"start": 0, "end": len(row["tokens"][0]), "label": "X"}]}
+        for row in ner_pack(train=32, validation=0, test=0)["train"]
+    ],
 }
 DECODERS = {"generation": {"architecture": "gpt2"}}
 
@@ -106,7 +117,10 @@ def test_accumulation_gives_the_gradient_of_one_large_batch(prepare, name):
 
 
 def test_no_task_is_left_out():
-    by_batch = {"link_prediction"}  # the wrong answers are those of the batch: another batch is another loss
+    by_batch = {
+        "link_prediction",
+        "response_ranking",
+    }  # the wrong answers are those of the batch: another batch is another loss
     assert {name_of("task", type(task)) for task in TASKS.values()} == set(TABLES["task"]) - by_batch
 
 

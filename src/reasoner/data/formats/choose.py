@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 from reasoner.data.formats.conll import parse, read_conll
 from reasoner.data.formats.delimited import read_csv, read_tsv
+from reasoner.data.formats.dialogues import looks_like_dialogues, read_dialogues
 from reasoner.data.formats.json_text import read_json, read_json_lines, read_squad
+from reasoner.data.formats.parallel import is_parallel, read_parallel
 from reasoner.data.formats.parquet import read_parquet
 from reasoner.data.formats.text import decode, read_bytes
 from reasoner.data.rows import Row
@@ -37,6 +39,7 @@ FORMATS = {
     "csv": Format(read_csv, (".csv",), numbered=True),
     "tsv": Format(read_tsv, numbered=True),
     "conll": Format(read_conll, (".conll", ".bio", ".iob", ".iob2"), numbered=True),
+    "dialogues": Format(read_dialogues),
     "parquet": Format(read_parquet, (".parquet",), binary=True),
 }
 BY_EXTENSION = {extension: name for name, known in FORMATS.items() for extension in known.extensions}
@@ -46,10 +49,10 @@ _JSON_START = re.compile(r'\s*(?:\[\s*\{|\{\s*["}])')
 
 
 def read_file(path: Path, format: str | None, columns: Mapping[str, Any]) -> list[Row]:
-    """Return the rows of a file, `.gz` of any format included.
+    """Return the rows of a file, `.gz` of any format included, or of a folder of parallel files.
 
     Args:
-        path: the file.
+        path: the file, or the folder (see `formats.parallel`), which no `format` is asked of.
         format: a name out of `FORMATS`, or None: the extension decides, or else the content (see `sniff`).
         columns: our names to the file's names or, in CoNLL columns and tables without header, to column numbers.
             Only the numbers are used here.
@@ -58,6 +61,8 @@ def read_file(path: Path, format: str | None, columns: Mapping[str, Any]) -> lis
         ConfigError: if the format is unknown.
         DataError: if the file cannot be read as that format.
     """
+    if is_parallel(path):
+        return read_parallel(path)
     if format is not None and format not in FORMATS:
         raise ConfigError(f"format='{format}' is unknown. {suggestion(format, FORMATS)}")
     numbers = {name: column for name, column in columns.items() if isinstance(column, int)}
@@ -86,8 +91,9 @@ def sniff(text: str, path: Path, numbers: Mapping[str, int]) -> str:
 
     1. `tokens` or `ner_tags` is given as a column number: CoNLL.
     2. It begins with `{"`, `{}` or `[{`: JSON, or JSON lines.
-    3. It looks like CoNLL columns (see `looks_like_conll`), or is empty: CoNLL.
-    4. The extension is `.tsv`: tab-separated values with a header.
+    3. It looks like numbered lines of dialogues (see `looks_like_dialogues`): dialogues.
+    4. It looks like CoNLL columns (see `looks_like_conll`), or is empty: CoNLL.
+    5. The extension is `.tsv`: tab-separated values with a header.
 
     Raises:
         DataError: if none holds.
@@ -96,6 +102,8 @@ def sniff(text: str, path: Path, numbers: Mapping[str, int]) -> str:
         return "conll"
     if _JSON_START.match(text):
         return "json"
+    if looks_like_dialogues(text):
+        return "dialogues"
     if not text.strip() or looks_like_conll(text):
         return "conll"
     if extension_of(path) == ".tsv":

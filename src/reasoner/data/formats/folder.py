@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from reasoner import notices
+from reasoner.data.formats.parallel import is_parallel
 from reasoner.errors import DataError, Problem, raise_if_any
 
 SPLITS = ("train", "validation", "test")
@@ -19,8 +20,9 @@ _NO_DATA = ("readme", "license", "licence")
 def find_splits(folder: Path) -> dict[str, Path]:
     """Return the file of each split: the one with the split's name as a separate part of its own name.
 
-    `dev.txt`, `emerging.test.annotated`, `wnut17train.conll`, `devset.csv` are found; hidden files, READMEs, licences
-    and folders are not looked at, and files that name no split are left out and said.
+    `dev.txt`, `emerging.test.annotated`, `wnut17train.conll`, `devset.csv` are found, and folders of parallel files
+    (`formats.parallel`); hidden files, READMEs, licences and other folders are not looked at, and files that name no
+    split are left out and said.
 
     Raises:
         DataError: naming each split for which there are several files, each file that names several splits, or the
@@ -29,7 +31,9 @@ def find_splits(folder: Path) -> dict[str, Path]:
     found: dict[str, list[Path]] = {}
     problems, others = [], []
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name.lower().startswith(_NO_DATA) or not path.is_file():
+        if path.name.startswith(".") or path.name.lower().startswith(_NO_DATA):
+            continue
+        if not path.is_file() and not is_parallel(path):
             continue
         splits = sorted({ALIASES.get(word, word) for word in _WORD.findall(path.name.lower())})
         if len(splits) > 1:
