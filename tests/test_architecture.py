@@ -397,3 +397,11 @@ def test_the_design_page_has_the_same_rows():
     page = (SOURCE.parents[1] / "docs" / "design.md").read_text("utf-8")
     rows = re.findall(r"^\| \d+ \| (.*?) \|", page, re.MULTILINE)
     assert [set(re.findall(r"`(\w+)`", row)) for row in rows] == [set(row) for row in ROWS]
+
+
+def test_no_two_test_files_have_one_name():
+    """pytest imports them by their name alone."""
+    names = [
+        path.name for path in Path(__file__).parent.rglob("*.py") if path.name not in ("conftest.py", "__init__.py")
+    ]
+    assert sorted(names) == sorted(set(names))
