@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
+
+import numpy as np
 
 from reasoner.errors import ConfigError, ReasonerError
 from reasoner.evaluation import Evaluation
 from reasoner.metrics import bootstrap_interval, changed_rows, mcnemar, paired_bootstrap
 from reasoner.metrics.counting import RowCounts
 from reasoner.notices import say
+from reasoner.reports.run import Run
 from reasoner.reports.uncertainty import comparison_text
 from reasoner.tasks.base import Task
 
@@ -133,18 +137,50 @@ def check_same_gold(one: Task[Any, Any], other: Task[Any, Any], examples: Sequen
             raise ConfigError(f"{example.where}: the models read different gold, {ours!r:.60} and {theirs!r:.60}.")
 
 
+def counted_together(
+    task: Task[Any, Any], versions: Sequence[tuple[Sequence[Any], Sequence[Any]]]
+) -> list[RowCounts] | None:
+    """Return the counts of each version of the same rows; None: the task has no `primary_counts`.
+
+    They are counted in one go: macro F1 has columns for the labels that occur, and all versions must have the same.
+
+    Args:
+        task: of the rows.
+        versions: predictions and examples, equally many in each.
+    """
+    predictions = [prediction for of, _ in versions for prediction in of]
+    counted = task.primary_counts(predictions, [example for _, of in versions for example in of])
+    if counted is None:
+        return None
+    return [RowCounts(counted.statistic, part) for part in np.split(counted.counts, len(versions))]
+
+
+def write_scores(
+    run: Run, name: str, task: Task[Any, Any], evaluation: Evaluation, examples: Sequence[Any], **slices: Any
+) -> None:
+    """Write scores, further tables of them and the interval into the record, under a name.
+
+    Args:
+        run: the record.
+        name: such as "test" or "before".
+        task: of the examples.
+        evaluation: of them.
+        examples: that were scored.
+        slices: further tables, as JSON values.
+    """
+    run.metrics[name] = {**evaluation.metrics, **slices}
+    interval = score_interval(task, evaluation, examples, name=name)
+    if interval is not None:
+        run.intervals[name] = interval
+
+
 def _paired(task: Task[Any, Any], before: Evaluation, after: Evaluation, examples: Sequence[Any]) -> dict[str, Any]:
-    # Counted in one go: macro F1 has columns for the labels that occur, and both must have the same.
-    both = task.primary_counts([*before.predictions, *after.predictions], [*examples, *examples])
-    if both is None:
+    both = counted_together(task, [(before.predictions, examples), (after.predictions, examples)])
+    if both is None or not all(map(partial(_agree, task), both, (before, after))):
         return {}
-    first, second = (
-        RowCounts(both.statistic, part) for part in (both.counts[: len(examples)], both.counts[len(examples) :])
-    )
-    if not (_agree(task, first, before) and _agree(task, second, after)):
-        return {}
+    first, second = both
     try:
-        found = paired_bootstrap(both.statistic, first.counts, second.counts)
+        found = paired_bootstrap(first.statistic, first.counts, second.counts)
     except ReasonerError as error:
         say(f"The difference in {task.primary_metric} has no interval: {error}")
         return {}

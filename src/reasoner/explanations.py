@@ -137,14 +137,15 @@ def _explained(predictor: Predictor, example: Any, said: str, by: str, steps: in
         weights, error = _gradients(subject, steps) if by == WAYS[0] else (_occlusion(subject), None)
         order = sorted(range(len(subject.words)), key=lambda word: -weights[word])
         chance = [random.sample(order, len(order)) for _ in range(RANDOM_ORDERS)]
-        by_chance = [_faithfulness(subject, other) for other in chance]
+        whole = subject.probability()
+        by_chance = [_faithfulness(subject, whole, other) for other in chance]
         return Explanation(
             said=said,
-            probability=subject.probability(),
+            probability=whole,
             by=by,
             texts=subject.texts,
             words=tuple(replace(word, weight=weight) for word, weight in zip(subject.words, weights, strict=True)),
-            faithfulness=_faithfulness(subject, order),
+            faithfulness=_faithfulness(subject, whole, order),
             by_chance=Faithfulness(
                 sum(one.comprehensiveness for one in by_chance) / RANDOM_ORDERS,
                 sum(one.sufficiency for one in by_chance) / RANDOM_ORDERS,
@@ -153,9 +154,8 @@ def _explained(predictor: Predictor, example: Any, said: str, by: str, steps: in
         )
 
 
-def _faithfulness(subject: _Subject, order: Sequence[int]) -> Faithfulness:
-    """Return how much the probability falls without the first words of an order, and with them alone."""
-    whole = subject.probability()
+def _faithfulness(subject: _Subject, whole: float, order: Sequence[int]) -> Faithfulness:
+    """Return how much the whole's probability falls without the first words of an order, and with them alone."""
     tops = [order[: max(1, round(share * len(order)))] for share in SHARES]
     falls = [whole - subject.probability(top) for top in tops]
     alone = [whole - subject.probability([word for word in order if word not in top]) for top in tops]

@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from reasoner.comparison import counted_together
 from reasoner.data.edited import Edited
 from reasoner.edits.groups import GROUPS, WordGroup
+from reasoner.edits.rows import said_after
 from reasoner.errors import ConfigError
 from reasoner.inference import Predictor
 from reasoner.metrics import bootstrap_interval, share_interval
@@ -116,19 +118,11 @@ def _version(predictor: Predictor, group: WordGroup, value: str, rows: Sequence[
         examples.append(task.with_texts(row, edited) if edited else row)
         edits.append(edited)
     predictions = predictor.evaluate_examples(examples, name=f"{split}, {group.name}: {value}").predictions
-    said = [_as_before(task.said(one), edited) for one, edited in zip(predictions, edits, strict=True)]
+    said = [
+        said_after(task.said(one), {name: text.inverse for name, text in edited.items()})
+        for one, edited in zip(predictions, edits, strict=True)
+    ]
     return _Version(examples, predictions, said)
-
-
-def _as_before(said: frozenset[Said] | None, edited: Mapping[str, Edited]) -> frozenset[Said]:
-    """Return what was said, at the places where it stood before the edit."""
-    found = []
-    for item in said or ():
-        if item.field in edited:
-            start, end = edited[item.field].inverse.moved(item.start, item.end)
-            item = item._replace(start=start, end=end)
-        found.append(item)
-    return frozenset(found)
 
 
 # --- gaps ------------------------------------------------------------------------------------------------------------
@@ -136,13 +130,8 @@ def _as_before(said: frozenset[Said] | None, edited: Mapping[str, Edited]) -> fr
 
 def _score_gaps(task: Task[Any, Any], versions: Mapping[str, _Version]) -> tuple[Gap, ...]:
     """Return for each value its score less the mean of the others'; empty: the task has no counts."""
-    predictions = [one for version in versions.values() for one in version.predictions]
-    examples = [one for version in versions.values() for one in version.examples]
-    counted = task.primary_counts(predictions, examples)
-    if counted is None:
-        return ()
-    return _gaps({value: RowCounts(counted.statistic, part) for value, part in
-                  zip(versions, np.split(counted.counts, len(versions)), strict=True)}, label=None)  # fmt: skip
+    counts = counted_together(task, [(version.predictions, version.examples) for version in versions.values()])
+    return () if counts is None else _gaps(dict(zip(versions, counts, strict=True)), label=None)
 
 
 def _label_gaps(versions: Mapping[str, _Version]) -> tuple[Gap, ...]:

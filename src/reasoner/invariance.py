@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reasoner.data.edited import Edited
+from reasoner.comparison import counted_together
 from reasoner.edits.catalog import Edit, chosen
-from reasoner.edits.rows import EditedRow, edited_rows
+from reasoner.edits.rows import EditedRow, edited_rows, said_after
 from reasoner.errors import ReasonerError
 from reasoner.evaluation import Evaluation
 from reasoner.metrics import paired_bootstrap, share_interval
-from reasoner.metrics.counting import RowCounts
 from reasoner.notices import collect, say
 from reasoner.reports.robustness import EditOutcome, FlippedRow, RobustnessCard
 from reasoner.result import Result, load_result
@@ -91,7 +90,7 @@ def _outcome(
     flipped = [
         place
         for place, (row, was, now) in enumerate(zip(rows, first, after.predictions, strict=True))
-        if _moved(task.said(was), row.texts) != task.said(now)
+        if said_after(task.said(was), row.texts) != task.said(now)
     ]
     share = share_interval(len(flipped), len(rows))
     score = float(task.score(first, originals)[task.primary_metric])
@@ -111,27 +110,16 @@ def _outcome(
     )  # fmt: skip
 
 
-def _moved(said: frozenset[Said] | None, texts: Mapping[str, Edited]) -> frozenset[Said]:
-    """Return what was said of a row, at the places where it stands in the edited row."""
-    found = []
-    for item in said or ():
-        if item.field in texts:
-            start, end = texts[item.field].moved(item.start, item.end)
-            item = item._replace(start=start, end=end)
-        found.append(item)
-    return frozenset(found)
-
-
 def _drop(
     task: Task[Any, Any], before: tuple[Sequence[Any], Sequence[Any]], after: tuple[Sequence[Any], Sequence[Any]]
 ) -> dict[str, float]:
     """Return the interval of the difference in score, by paired bootstrap over rows; empty: the task has no counts."""
-    both = task.primary_counts([*before[0], *after[0]], [*before[1], *after[1]])
+    both = counted_together(task, [before, after])
     if both is None:
         return {}
-    parts = [RowCounts(both.statistic, part) for part in (both.counts[: len(before[0])], both.counts[len(before[0]) :])]
+    first, second = both
     try:
-        found = paired_bootstrap(both.statistic, parts[0].counts, parts[1].counts)
+        found = paired_bootstrap(first.statistic, first.counts, second.counts)
     except ReasonerError:
         return {}
     return {"difference_lower": found.lower, "difference_upper": found.upper}

@@ -15,7 +15,7 @@ from reasoner.calibration import calibrate, reliability
 from reasoner.checks.reading import ReadingRecord
 from reasoner.checks.run import run_checks
 from reasoner.checks.subject import Subject
-from reasoner.comparison import compare, score_interval
+from reasoner.comparison import compare, write_scores
 from reasoner.data.streams import StreamedRows
 from reasoner.distillation import taught
 from reasoner.evaluation import Encoded, Evaluation, plain
@@ -100,7 +100,8 @@ def train_on_examples(
         predictor, encoded = prepared(source, learned, examples, method=method, config=config, tokenizer=tokenizer)
         options.check_head(predictor, encoded["train"], config)
         config = _with_learning_rate(config, method, predictor)
-        run = _record(name_of("task", task_class), model, sources or {}, method, config, predictor, examples)
+        run = record_of(model, predictor, examples, method=repr(method), sources=sources or {},
+                        config=_settings(config, predictor))  # fmt: skip
         if record is not None:
             run.checks = _checked(
                 Subject(examples=examples, record=record, config=config, source=source, task_class=task_class,
@@ -294,10 +295,7 @@ def _write_scores(
     examples, training = encoded[split].examples, encoded["train"].examples
     streamed = isinstance(training, StreamedRows)  # they are not all that training showed
     slices = {} if streamed else task.slices(evaluation.predictions, examples, training)
-    run.metrics[name] = {**evaluation.metrics, **plain(slices)}
-    interval = score_interval(task, evaluation, examples, name=name)
-    if interval is not None:
-        run.intervals[name] = interval
+    write_scores(run, name, task, evaluation, examples, **plain(slices))
 
 
 class _Epochs(Callback):
@@ -346,33 +344,49 @@ def _with_learning_rate(config: TrainingConfig, method: Method, predictor: Predi
     return TrainingConfig.from_overrides(config, {"learning_rate": rate})
 
 
-def _record(
-    name: str,
+def record_of(
     model: Any,
-    sources: Mapping[str, str],
-    method: Method,
-    config: TrainingConfig,
     predictor: Predictor,
     examples: Mapping[str, Sequence[Any]],
+    *,
+    method: str,
+    sources: Mapping[str, str],
+    config: Mapping[str, Any],
 ) -> Run:
+    """Return the record of a run as it begins: what, by which method, on which rows, with which settings.
+
+    Args:
+        model: as in `fine_tune`.
+        predictor: made of it; its weights are marked.
+        examples: by split.
+        method: in words.
+        sources: where each split came from.
+        config: all settings, JSON values.
+    """
+    task = predictor.task
     weights = [weight for name, weight in predictor.model.named_parameters() if UNUSED_COPIES not in name]
     return Run(
-        task=name,
+        task=name_of("task", type(task)),
         model=name_of_model(model),
-        method=repr(method),
-        primary_metric=predictor.task.primary_metric,
+        method=method,
+        primary_metric=task.primary_metric,
         compared_split="test" if "test" in examples else "validation",
-        labels=list(getattr(predictor.task, "labels", ())),
+        labels=list(getattr(task, "labels", ())),
         rows={split: len(part) for split, part in examples.items()},
         sources=dict(sources),
         parameters=sum(weight.numel() for weight in weights),
         trainable_parameters=sum(weight.numel() for weight in weights if weight.requires_grad),
-        config={
-            **config.to_dict(),
-            "feature_cache": config.feature_cache and Path(config.feature_cache).name,  # no folders of this machine
-            "max_length": predictor.max_length,
-            "stride": predictor.stride,
-            **options.loss_settings(predictor.task),
-        },
+        config=dict(config),
         versions=versions(),
     )
+
+
+def _settings(config: TrainingConfig, predictor: Predictor) -> dict[str, Any]:
+    """Return all settings for the record."""
+    return {
+        **config.to_dict(),
+        "feature_cache": config.feature_cache and Path(config.feature_cache).name,  # no folders of this machine
+        "max_length": predictor.max_length,
+        "stride": predictor.stride,
+        **options.loss_settings(predictor.task),
+    }

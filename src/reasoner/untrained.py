@@ -9,7 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from reasoner.base_model import model_source
-from reasoner.comparison import score_interval
+from reasoner.comparison import write_scores
 from reasoner.contrastive import SETFIT, tuned_by_setfit
 from reasoner.data.examples import examples_from_rows
 from reasoner.data.prompts import LIKELIHOOD, NEAREST, WAYS, Shot, with_shots
@@ -19,14 +19,14 @@ from reasoner.inference import Predictor
 from reasoner.model import length_limit, read_config
 from reasoner.notices import collect, say
 from reasoner.options import LOSS_SETTINGS
-from reasoner.preparation import build_predictor, name_of_model, names_of_sources, task_class_and_settings, versions
-from reasoner.registry import name_of
+from reasoner.preparation import build_predictor, names_of_sources, task_class_and_settings
 from reasoner.reports.run import Run
 from reasoner.result import Result
 from reasoner.tasks.base import Task
 from reasoner.tasks.classification import Classification
 from reasoner.tasks.prompted import SENTENCE, Prompted, usual_way
 from reasoner.training.config import TrainingConfig
+from reasoner.tuning import record_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -156,7 +156,8 @@ def zero_shot(
         scored = _scored(examples)
         predictor = _predictor(source, made, settings, tokenizer)
         asked, config = _asked(predictor)
-        run = _record(f"zero-shot, {asked}", model, predictor, scored, names_of_sources(data, list(scored)), config)
+        run = record_of(model, predictor, scored, method=f"zero-shot, {asked}",
+                        sources=names_of_sources(data, list(scored)), config=_settings(config, predictor))  # fmt: skip
         return _result(predictor, run, scored, notices)
 
 
@@ -229,7 +230,8 @@ def few_shot(
             predictor = _predictor(source, _shown(made, chosen, shots, choose), settings, tokenizer)
             asked, config = _asked(predictor)
         method = f"few-shot: {shots} {choose} examples" + ("" if choose == NEAREST else f", seed {seed}")
-        run = _record(f"{method}, {asked}", model, predictor, scored, names_of_sources(data, list(scored)), config)
+        run = record_of(model, predictor, scored, method=f"{method}, {asked}",
+                        sources=names_of_sources(data, list(scored)), config=_settings(config, predictor))  # fmt: skip
         return _result(predictor, run, scored, notices)
 
 
@@ -301,39 +303,15 @@ def _asked(predictor: Predictor) -> tuple[str, dict[str, Any]]:
     return f"by {task.head}" + (f" ({correction})" if correction else ""), config
 
 
-def _record(
-    method: str,
-    model: Any,
-    predictor: Predictor,
-    scored: Mapping[str, Sequence[Any]],
-    sources: Mapping[str, str],
-    config: Mapping[str, Any],
-) -> Run:
-    task, weights = predictor.task, list(predictor.model.parameters())
-    return Run(
-        task=name_of("task", type(task)),
-        model=name_of_model(model),
-        method=method,
-        primary_metric=task.primary_metric,
-        compared_split="test" if "test" in scored else "validation",
-        labels=list(getattr(task, "labels", ())),
-        rows={split: len(rows) for split, rows in scored.items()},
-        sources=dict(sources),
-        parameters=sum(weight.numel() for weight in weights),
-        trainable_parameters=sum(weight.numel() for weight in weights if weight.requires_grad),
-        config={**config, "max_length": predictor.max_length, "tokens_per_batch": predictor.tokens_per_batch},
-        versions=versions(),
-    )
+def _settings(config: Mapping[str, Any], predictor: Predictor) -> dict[str, Any]:
+    return {**config, "max_length": predictor.max_length, "tokens_per_batch": predictor.tokens_per_batch}
 
 
 def _result(predictor: Predictor, run: Run, scored: Mapping[str, list[Any]], notices: list[str]) -> Result:
     """Score, and return it with the record."""
     for split, examples in scored.items():
         evaluation = predictor.evaluate_examples(examples, name=split)
-        run.metrics[split] = evaluation.metrics
-        interval = score_interval(predictor.task, evaluation, examples, name=split)
-        if interval is not None:
-            run.intervals[split] = interval
+        write_scores(run, split, predictor.task, evaluation, examples)
     run.notices = list(notices)
     return Result(predictor, run)
 

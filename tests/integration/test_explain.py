@@ -90,10 +90,9 @@ def test_the_word_that_decides_comes_first_and_faithfully(planted, by):
     assert summary["lower"] > 0, "the words that count are not better than words by chance"
 
 
+@pytest.mark.parametrize("planted", ["classification"], indirect=True)
 def test_occlusion_is_the_fall_of_the_log_probability_with_the_word_masked(planted):
-    task, result, test = planted
-    if task != "classification":
-        pytest.skip("by hand for one task")
+    _, result, test = planted
     text = test[0]["text"]
     (found,) = reasoner.explain(result, text, by="occlusion")
     whole = result.predict(text)

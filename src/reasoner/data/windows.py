@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ def reading() -> Iterator[list[Read]]:
         _reading.reset(token)
 
 
-def _note(first: Sequence[str], second: Sequence[str] | None, windows: Sequence[Sequence[Window]]) -> None:
+def _note(first: Sequence[str], second: Sequence[str] | None, windows: Iterable[Sequence[Window]]) -> None:
     read = _reading.get()
     if read is not None:
         pairs = zip(first, [None] * len(first) if second is None else second, windows, strict=True)
@@ -98,7 +98,7 @@ def tokenize(
     encoded = _encode(tokenizer, first, second)
     whole = [_with_a_token(_window(encoded, index), tokenizer) for index in range(len(first))]
     windows = [_cut(window, max_length, side or tokenizer.truncation_side) for window in whole]
-    _note(first, second, [[window] for window in windows])
+    _note(first, second, ([window] for window in windows))
     return windows, sum(one is not other for one, other in zip(whole, windows, strict=True))
 
 

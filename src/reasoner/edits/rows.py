@@ -12,7 +12,7 @@ from reasoner.data.streams import StreamedRows
 from reasoner.edits.catalog import Edit, Editable, chosen
 from reasoner.errors import ConfigError
 from reasoner.notices import say
-from reasoner.tasks.base import Task
+from reasoner.tasks.base import Said, Task
 
 if TYPE_CHECKING:
     from reasoner.training.config import TrainingConfig
@@ -43,6 +43,22 @@ def edited_rows(task: Task[Any, Any], examples: Sequence[Example], edit: Edit, *
         made = _edited(task, example, edit, others, Random(f"{seed} {edit.name} {number}"))
         rows += [] if made is None else [EditedRow(number, *made)]
     return rows
+
+
+def said_after(said: frozenset[Said] | None, texts: Mapping[str, Edited]) -> frozenset[Said]:
+    """Return what was said of a row, at the places where it stands after an edit.
+
+    Args:
+        said: what `Task.said` gave.
+        texts: those that were edited, by name.
+    """
+    found = []
+    for item in said or ():
+        if item.field in texts:
+            start, end = texts[item.field].moved(item.start, item.end)
+            item = item._replace(start=start, end=end)
+        found.append(item)
+    return frozenset(found)
 
 
 def augmented(

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from reasoner.base_model import model_source
-from reasoner.comparison import score_interval
+from reasoner.comparison import write_scores
 from reasoner.data.examples import examples_from_rows
 from reasoner.data.sources import read_splits
 from reasoner.errors import ConfigError, DataError
@@ -20,11 +20,12 @@ from reasoner.inference import Predictor
 from reasoner.losses import IGNORED
 from reasoner.methods.base import Method
 from reasoner.notices import say
-from reasoner.preparation import as_method, build_predictor, name_of_model, names_of_sources, versions
+from reasoner.preparation import as_method, build_predictor, names_of_sources
 from reasoner.registry import name_of
 from reasoner.reports.run import Run
 from reasoner.tasks.generation import Generation
 from reasoner.training.config import TrainingConfig
+from reasoner.tuning import record_of
 
 METHODS = ("full", "lora")
 
@@ -85,15 +86,10 @@ def subject_of(
     made = Generation.from_examples(splits, **task.settings())
     predictor = build_predictor(model_source(model), made, config=config, tokenizer=tokenizer)
     method.apply(predictor.model)
-    weights = list(predictor.model.parameters())
-    run = Run(
-        task=name_of("task", type(made)), model=name_of_model(model), method=repr(method),
-        primary_metric=made.primary_metric, compared_split="test" if "test" in splits else "validation",
-        rows={split: len(part) for split, part in splits.items()}, sources=names_of_sources(data, list(splits)),
-        parameters=sum(weight.numel() for weight in weights),
-        trainable_parameters=sum(weight.numel() for weight in weights if weight.requires_grad),
-        versions={**versions(), "trl": version("trl")},
-    )  # fmt: skip
+    run = record_of(
+        model, predictor, splits, method=repr(method), sources=names_of_sources(data, list(splits)), config={}
+    )
+    run.versions["trl"] = version("trl")
     return Subject(predictor, splits, method, run)
 
 
@@ -101,10 +97,7 @@ def score(subject: Subject, split: str, name: str) -> Evaluation:
     """Score a split, and write that into the record under a name."""
     examples = subject.splits[split]
     evaluation = subject.predictor.evaluate_examples(examples, name=split)
-    subject.run.metrics[name] = evaluation.metrics
-    interval = score_interval(subject.predictor.task, evaluation, examples, name=name)
-    if interval is not None:
-        subject.run.intervals[name] = interval
+    write_scores(subject.run, name, subject.predictor.task, evaluation, examples)
     return evaluation
 
 

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
+from reasoner.reports.layout import Table, table_lines
+
 WIDTH = 80
 COLUMNS = ("", "difference", "95% interval", "")
 LIMITS = (
@@ -83,25 +85,20 @@ class BiasReport:
         heading = self._heading()
         blocks = [[heading, "=" * len(heading)]]
         for outcome in self.outcomes:
-            cells = [COLUMNS, *self._cells(outcome)]
-            widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-            padded = ([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])] for first, *rest in cells)
-            table = [("  " + "  ".join(row)).rstrip() for row in padded]
-            blocks += [textwrap.wrap(self._sentence(outcome), WIDTH), table]
+            blocks += [textwrap.wrap(self._sentence(outcome), WIDTH), table_lines(self._table(outcome), WIDTH)]
         blocks.append(textwrap.wrap(self._remark(), WIDTH))
         return "\n\n".join("\n".join(block) for block in blocks)
 
     def _repr_html_(self) -> str:
-        style = "text-align: left; padding: 2px 14px 2px 0"
+        from reasoner.reports.notebook import table_html
+
         parts = [f"<b>{escape(self._heading())}</b>"]
         for outcome in self.outcomes:
-            rows = (
-                "".join(f'<td style="{style}">{escape(text)}</td>' for text in row)
-                for row in [COLUMNS, *self._cells(outcome)]
-            )
-            table = "".join(f"<tr>{row}</tr>" for row in rows)
-            parts.append(f"<p>{escape(self._sentence(outcome))}</p><table>{table}</table>")
+            parts.append(f"<p>{escape(self._sentence(outcome))}</p>{table_html(self._table(outcome))}")
         return f"<div>{''.join(parts)}<p>{escape(self._remark())}</p></div>"
+
+    def _table(self, outcome: GroupOutcome) -> Table:
+        return Table(outcome.name, COLUMNS, list(self._cells(outcome)))
 
     def _heading(self) -> str:
         return f"Bias: {self.task}, {self.metric} on {self.split} ({self.rows:,} rows)"
@@ -118,7 +115,7 @@ class BiasReport:
         for gap in (*outcome.score_gaps, *outcome.label_gaps):
             about = self.metric if gap.label is None else f"says {gap.label}"
             yield (
-                _cut(f"{about}: {gap.value} less {gap.against}"),
+                f"{about}: {gap.value} less {gap.against}",
                 f"{gap.difference:+.3f}",
                 f"{gap.lower:+.3f} {gap.upper:+.3f}",
                 "sure" if gap.sure else "",
@@ -126,7 +123,3 @@ class BiasReport:
 
     def _remark(self) -> str:
         return LIMITS if self.outcomes else "No row has a word of these groups: nothing was measured."
-
-
-def _cut(text: str, most: int = 42) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"

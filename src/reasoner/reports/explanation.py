@@ -9,12 +9,13 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reasoner.errors import ConfigError
 from reasoner.metrics import bootstrap_interval
 
 WIDTH = 80
 SHOWN = 8
 """Words that the text form lists."""
+PLOTTED = 20
+"""Words that the plot shows."""
 WARNING = "Weights say what moved the probability, not what a person would call a reason."
 
 
@@ -72,22 +73,23 @@ class Explanation:
         """Return the words' weights as a matplotlib figure; with a path, write it as PNG as well.
 
         Raises:
-            ConfigError: if matplotlib is not installed (the extra `plots`).
+            ConfigError: if matplotlib is not installed (the extra `plots`), or the path does not end with `.png`.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise ConfigError("plot needs matplotlib. Install it: pip install 'reasoner-ft[plots]'") from None
-        shown = sorted(sorted(self.words, key=lambda word: -abs(word.weight))[:20], key=lambda word: word.weight)
-        figure = Figure(figsize=(7, 0.6 + 0.28 * len(shown)), layout="constrained")
+        from reasoner.reports.plots import BLUE, ORANGE, empty_figure, finish, png, written
+
+        most = sorted(self.words, key=lambda word: -abs(word.weight))[:PLOTTED]
+        shown = sorted(most, key=lambda word: word.weight)
+        figure = empty_figure()
+        figure.set_size_inches(7, 0.6 + 0.28 * len(shown))
         axes = figure.subplots()
-        colours = ["#0072b2" if word.weight > 0 else "#d55e00" for word in shown]
+        colours = [BLUE if word.weight > 0 else ORANGE for word in shown]
         axes.barh(range(len(shown)), [word.weight for word in shown], color=colours)
         axes.set_yticks(range(len(shown)), [word.surface for word in shown])
         axes.set_xlabel("made it more likely (nats)")
         axes.set_title(f"{self.said}, p = {self.probability:.3f} ({self.by})")
+        finish(axes)
         if path is not None:
-            figure.savefig(path, dpi=120)
+            written(path, lambda: png(figure))
         return figure
 
     def __repr__(self) -> str:

@@ -9,6 +9,8 @@ from html import escape
 from statistics import mean
 from typing import Any
 
+from reasoner.reports.layout import Table, table_lines
+
 WIDTH = 80
 COLUMNS = ("edit", "rows", "flipped", "95% interval", "score", "edited", "95% interval")
 
@@ -91,29 +93,28 @@ class RobustnessCard:
         }
 
     def __repr__(self) -> str:
-        heading = self._heading()
-        cells = [COLUMNS, *self._cells()]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        padded = ([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])] for first, *rest in cells)
-        table = ["  ".join(row) for row in padded]
+        table = self._table()
         shown = [_wrapped(self._example_lines(outcome)) for outcome in self.outcomes if outcome.examples]
-        blocks = [[heading, "=" * len(heading)], table, textwrap.wrap(self._remark(), WIDTH), *shown]
+        blocks = [
+            [table.title, "=" * len(table.title)],
+            table_lines(table, WIDTH),
+            textwrap.wrap(self._remark(), WIDTH),
+            *shown,
+        ]
         return "\n\n".join("\n".join(block) for block in blocks)
 
     def _repr_html_(self) -> str:
-        style = "text-align: left; vertical-align: top; padding: 2px 14px 2px 0"
-        rows = "".join(
-            "<tr>" + "".join(f'<td style="{style}">{escape(text)}</td>' for text in row) + "</tr>"
-            for row in [COLUMNS, *self._cells()]
-        )
+        from reasoner.reports.notebook import table_html
+
         shown = "".join(
             f"<details><summary>{escape(title)}</summary>{'<br>'.join(map(escape, lines))}</details>"
             for title, *lines in (self._example_lines(outcome) for outcome in self.outcomes if outcome.examples)
         )
-        return f"<div><b>{escape(self._heading())}</b><table>{rows}</table><p>{escape(self._remark())}</p>{shown}</div>"
+        return f"<div>{table_html(self._table())}<p>{escape(self._remark())}</p>{shown}</div>"
 
-    def _heading(self) -> str:
-        return f"Robustness: {self.task}, {self.metric} {self.score:.4f} on {self.split} ({self.rows:,} rows)"
+    def _table(self) -> Table:
+        heading = f"Robustness: {self.task}, {self.metric} {self.score:.4f} on {self.split} ({self.rows:,} rows)"
+        return Table(heading, COLUMNS, list(self._cells()))
 
     def _cells(self) -> Iterator[tuple[str, ...]]:
         for outcome in self.outcomes:
