@@ -15,7 +15,7 @@ from reasoner.edits.rows import said_after
 from reasoner.errors import ConfigError
 from reasoner.inference import Predictor
 from reasoner.metrics import bootstrap_interval, share_interval
-from reasoner.metrics.counting import Floats, RowCounts
+from reasoner.metrics.counting import Floats, RowCounts, combined
 from reasoner.notices import collect, say
 from reasoner.reports.bias import BiasReport, Gap, GroupOutcome
 from reasoner.result import Result, load_result
@@ -155,18 +155,15 @@ def _mean(sums: Floats) -> Floats:
 def _gaps(counts: Mapping[str, RowCounts], *, label: str | None) -> tuple[Gap, ...]:
     """Return each value's statistic less the mean of the others', with its interval over rows; of two values one."""
     values = list(counts)
-    together = np.hstack([part.counts for part in counts.values()])  # (rows, values x counts)
     gaps = []
     for place, value in enumerate(values[:1] if len(values) == 2 else values):
 
-        def gap(sums: Floats, place: int = place) -> Floats:
-            parts = np.split(sums, len(values), axis=-1)
-            scores = [one.statistic(part) for one, part in zip(counts.values(), parts, strict=True)]
+        def gap(scores: list[Floats], place: int = place) -> Floats:
             others = [score for number, score in enumerate(scores) if number != place]
             found: Floats = scores[place] - np.mean(others, axis=0)
             return found
 
-        interval = bootstrap_interval(gap, together)
+        interval = bootstrap_interval(*combined(list(counts.values()), gap))
         against = values[1] if len(values) == 2 else "the others"
         gaps.append(Gap(value=value, against=against, label=label, difference=interval.value,
                         lower=interval.lower, upper=interval.upper))  # fmt: skip

@@ -13,7 +13,7 @@ import numpy as np
 from reasoner.errors import ConfigError, suggestion
 from reasoner.methods.base import Method
 from reasoner.metrics import bootstrap_interval, greater_is_better
-from reasoner.metrics.counting import Floats, RowCounts
+from reasoner.metrics.counting import Floats, RowCounts, combined
 from reasoner.notices import collect, say, tell
 from reasoner.preparation import as_method, name_of_model, read_examples, task_class_and_settings
 from reasoner.registry import name_of
@@ -273,14 +273,12 @@ def _surely_positive(terms: Sequence[tuple[float, _Scored]]) -> bool:
     counts = [item.counts for _, item in terms if item.counts]
     if len(counts) < len(terms):
         return sum(weight * item.score for weight, item in terms) > 0
-    ends = np.cumsum([part.counts.shape[1] for part in counts])[:-1].tolist()
 
-    def statistic(sums: Floats) -> Floats:
-        scores = (part.statistic(of) for part, of in zip(counts, np.split(sums, ends, axis=-1), strict=True))
+    def weighted(scores: list[Floats]) -> Floats:
         total: Floats = np.sum([weight * score for (weight, _), score in zip(terms, scores, strict=True)], axis=0)
         return total
 
-    return bootstrap_interval(statistic, np.hstack([part.counts for part in counts])).lower > 0
+    return bootstrap_interval(*combined(counts, weighted)).lower > 0
 
 
 def _notes(scored: Sequence[_Scored], views: Sequence[ShortcutView], split: str, seed: int) -> tuple[str, ...]:

@@ -31,6 +31,22 @@ class RowCounts(NamedTuple):
     """What one of the `..._counts` functions returned, (rows, counts)."""
 
 
+def combined(parts: Sequence[RowCounts], combine: Callable[[list[Floats]], Floats]) -> RowCounts:
+    """Return a score that is made of several scores of the same rows, such as their mean or a difference.
+
+    Args:
+        parts: each has a line for each row.
+        combine: takes the scores of the parts, in their order, each `(...)`.
+    """
+    ends = np.cumsum([part.counts.shape[1] for part in parts])[:-1]
+
+    def statistic(sums: Floats) -> Floats:
+        own = np.split(sums, ends, axis=-1)
+        return combine([part.statistic(of_part) for part, of_part in zip(parts, own, strict=True)])
+
+    return RowCounts(statistic, np.hstack([part.counts for part in parts]))
+
+
 def as_right(values: ArrayLike, *, name: str) -> NDArray[np.bool_]:
     """Return whether each row is right, as booleans, shape `(rows,)`.
 

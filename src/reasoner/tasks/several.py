@@ -15,7 +15,7 @@ from reasoner.data.features import Feature
 from reasoner.errors import ConfigError, DataError, Problem, suggestion
 from reasoner.losses import IGNORED
 from reasoner.metrics import greater_is_better
-from reasoner.metrics.counting import Floats, RowCounts
+from reasoner.metrics.counting import Floats, RowCounts, combined
 from reasoner.notices import say
 from reasoner.registry import name_of, resolve
 from reasoner.tasks.base import Splits, Task
@@ -219,14 +219,12 @@ class SeveralTasks(Task[SeveralExample, Predictions]):
         counts = [item for item in found if item is not None]
         if len(counts) < len(found):
             return None
-        ends = np.cumsum([item.counts.shape[1] for item in counts])[:-1]
 
-        def mean(sums: Floats) -> Floats:
-            values = zip(counts, np.split(sums, ends, axis=-1), strict=True)
-            result: Floats = np.mean([item.statistic(own) for item, own in values], axis=0)
+        def mean(scores: list[Floats]) -> Floats:
+            result: Floats = np.mean(scores, axis=0)
             return result
 
-        return RowCounts(mean, np.concatenate([item.counts for item in counts], axis=1))
+        return combined(counts, mean)
 
     def rows_right(self, predictions: Sequence[Predictions], examples: Sequence[SeveralExample]) -> list[bool] | None:
         """Return whether every part is right."""
