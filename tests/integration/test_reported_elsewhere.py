@@ -5,6 +5,8 @@ Of other reports, transformers#11323, #11284, #40691 and accelerate#4071 (resumi
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import weakref
 from pathlib import Path
@@ -105,6 +107,8 @@ def test_the_loss_does_not_grow_with_accumulation(
 WIDE = 2**18
 """Numbers of outputs a row: 1 MiB."""
 ROWS, BATCH = 600, 8
+GIVEN_BACK = "MALLOC_MMAP_THRESHOLD_"
+"""Of glibc: from how many bytes on a block is memory of its own, which is given back when it is freed."""
 
 
 class WideHead(OwnLayers):
@@ -123,8 +127,22 @@ class WideHead(OwnLayers):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of memory is reset as on Linux")
 @pytest.mark.parametrize("use", ["evaluate", "predict", "predict an iterator"])
-def test_evaluation_holds_the_outputs_of_one_batch(use: str, prepare: Any, rows_of: Any, registry: Any) -> None:
-    """transformers#7232: what all rows give would not fit; at no time more is held than a batch or two."""
+def test_evaluation_holds_the_outputs_of_one_batch(
+    use: str, prepare: Any, rows_of: Any, registry: Any, request: pytest.FixtureRequest
+) -> None:
+    """transformers#7232: what all rows give would not fit; at no time more is held than a batch or two.
+
+    It is measured in a process where the C library gives large blocks back as soon as they are freed. Left alone, glibc
+    keeps them or not as its threshold happens to have moved: then the peak says nothing of what was held.
+    """
+    if GIVEN_BACK not in os.environ:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", request.node.nodeid],
+            cwd=request.config.rootpath, env={**environment, GIVEN_BACK: str(WIDE * 4)}, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout
+        return
     reasoner.register_head("wide", WideHead)
     rows = [row for _ in range(ROWS // 30) for row in rows_of("Classification")[:30]]
     predictor, data = prepare(Classification(head="wide"), rows=rows, per_device_eval_batch_size=BATCH)
