@@ -166,10 +166,36 @@ _ARCHITECTURES = {
         ("<|im_start|>", "<|im_end|>"),
         {"num_key_value_heads": 1, "tie_word_embeddings": True},
     ),
+    "t5": _Architecture(
+        "T5Tokenizer",
+        "unigram",
+        ("<pad>", "</s>", "<unk>"),
+        {"decoder_start_token_id": 0},
+        size_names={
+            "hidden": "d_model",
+            "layers": "num_layers",
+            "heads": "num_heads",
+            "feed_forward": "d_ff",
+            "positions": "n_positions",
+        },
+    ),
+    "bart": _Architecture(
+        "BartTokenizer",
+        "bytes",
+        ROBERTA_SPECIALS,
+        {"decoder_start_token_id": 2},
+        size_names={
+            "hidden": "d_model",
+            "layers": "encoder_layers",
+            "heads": "encoder_attention_heads",
+            "feed_forward": "encoder_ffn_dim",
+        },
+    ),
 }
 
 DECODERS = ("gpt2", "llama")
-ARCHITECTURES = tuple(name for name in _ARCHITECTURES if name not in DECODERS)
+ENCODER_DECODERS = ("t5", "bart")
+ARCHITECTURES = tuple(name for name in _ARCHITECTURES if name not in (*DECODERS, *ENCODER_DECODERS))
 """The encoders."""
 
 
@@ -191,7 +217,7 @@ def build_tiny(
     does not normalise characters.
 
     Args:
-        architecture: one of `ARCHITECTURES` or of `DECODERS`.
+        architecture: one of `ARCHITECTURES`, `DECODERS` or `ENCODER_DECODERS`.
         folder: where to write; it is made when it is missing.
         seed: of the weights. The tokenizer does not depend on it. The caller's random state is left as it was.
         width: of the hidden states; the feed-forward layers are twice as wide.
@@ -220,6 +246,10 @@ def _config(architecture: str, tokenizer: PreTrainedTokenizerBase, width: int, l
         names["feed_forward"]: 2 * width,
         names["positions"]: max_length + known.unused_positions,
     }
+    if architecture == "t5":
+        sizes["d_kv"] = width // HEADS
+    if architecture == "bart":
+        sizes |= {name.replace("encoder", "decoder"): size for name, size in sizes.items() if "encoder" in name}
     if architecture == "electra":
         sizes["embedding_size"] = width // 2  # narrower than the layers, as in electra-small
     return AutoConfig.for_model(

@@ -25,6 +25,7 @@ TASK_TYPES = {
     "AutoModelForSequenceClassification": "SEQ_CLS",
     "AutoModelForQuestionAnswering": "QUESTION_ANS",
     "AutoModelForCausalLM": "CAUSAL_LM",
+    "AutoModelForSeq2SeqLM": "SEQ_2_SEQ_LM",
     None: "FEATURE_EXTRACTION",
 }
 """What peft calls the networks of our heads; it has no name for multiple choice."""
@@ -225,6 +226,9 @@ def add_with_peft(model: Any, kind: str, **settings: Any) -> None:
     if config.is_prompt_learning and task_type is None:
         raise ConfigError("peft runs no virtual tokens for multiple choice. Take method='lora' or 'adapter'.")
 
+    if config.is_prompt_learning and model.network.config.is_encoder_decoder:
+        raise ConfigError(f"{kind}: here virtual tokens stand before no encoder-decoder. Take method='lora' or "
+                          "'adapter'.")  # fmt: skip
     if config.is_prompt_learning and task_type == "FEATURE_EXTRACTION":
         say("Token types are left out: peft runs a backbone whose head has own layers without them.")
 

@@ -91,6 +91,9 @@ class LowerLayers:
 
 def frozen_part(backbone: nn.Module) -> FrozenPart | None:
     """Return the largest lower part of a backbone whose weights do not learn; None if the lowest layer does."""
+    config: Any = backbone.config
+    if config.is_encoder_decoder:  # what the decoder gives is not of what was read alone
+        return None
     if backbone_is_frozen(backbone):
         return WholeBackbone(backbone)
     try:

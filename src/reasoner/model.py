@@ -99,7 +99,7 @@ class TaskModel(nn.Module):
         return model
 
     def generate(self, inputs: dict[str, Tensor], **settings: Any) -> Tensor:
-        """Return the tokens that a decoder goes on with, by transformers' `generate` with cached keys and values.
+        """Return the tokens that are written, by transformers' `generate` with cached keys and values.
 
         Args:
             inputs: `input_ids` and `attention_mask`, (rows, length), padded on the left.
@@ -118,7 +118,8 @@ class TaskModel(nn.Module):
                 tokens: Tensor = run.generate(**inputs, generation_config=GenerationConfig(**settings))
         finally:
             network.generation_config = own
-        return tokens[:, inputs["input_ids"].shape[1] :]
+        shown = 1 if network.config.is_encoder_decoder else inputs["input_ids"].shape[1]
+        return tokens[:, shown:]
 
     def run(self, inputs: dict[str, Any]) -> Any:
         """Return what the network (with virtual tokens, if there are any) gives for these arguments, padding and all.

@@ -30,10 +30,31 @@ def check_decoder(config: Any, purpose: str = "generation") -> None:
     kind = config.model_type
     advice = "Take a decoder, such as HuggingFaceTB/SmolLM2-135M-Instruct."
     if config.is_encoder_decoder:
-        raise ConfigError(f"{purpose}: '{kind}' has an encoder and a decoder, which this task does not train. {advice}")
+        raise ConfigError(f"{purpose}: '{kind}' reads a text with its encoder and writes another. {advice}")
     as_encoder = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
     if as_encoder or type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise ConfigError(f"{purpose}: '{kind}' is no decoder, and cannot go on with a text. {advice}")
+
+
+def check_writer(config: Any, longest: int) -> None:
+    """Refuse encoder-decoders that do not write texts, or none of this length.
+
+    Args:
+        config: the model's.
+        longest: tokens that are to be written.
+
+    Raises:
+        ConfigError: if this is one.
+    """
+    from transformers import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
+
+    start = getattr(config, "decoder_start_token_id", None)
+    if type(config) not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING or start is None:
+        raise ConfigError(f"generation: '{config.model_type}' writes no texts, or does not say by which token they "
+                          "begin (decoder_start_token_id). Take another, such as google-t5/t5-small.")  # fmt: skip
+    places = getattr(config, "max_position_embeddings", None)
+    if places is not None and longest > places:
+        raise ConfigError(f"max_new_tokens={longest}: the model writes {places} tokens at most. Give a smaller number.")
 
 
 def check_filler(config: Any, tokenizer: Any) -> None:
@@ -78,6 +99,8 @@ def check_pretrained(network: Any, has_head: bool) -> None:
     Raises:
         ConfigError: if it lacks it.
     """
+    if network.base_model is network:  # as T5's: that no weight is missing was seen before
+        return
     output = network.get_output_embeddings()
     tied = output is not None and output.weight is network.get_input_embeddings().weight
     own = {name for name, _ in network.named_parameters()} - _names_in_backbone(network)

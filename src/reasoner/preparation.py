@@ -25,7 +25,7 @@ from reasoner.errors import ConfigError, DataError, Problem, raise_if_any
 from reasoner.evaluation import Encoded
 from reasoner.inference import Predictor
 from reasoner.layerwise import check_reinitialized, reinitialize
-from reasoner.methods.base import Method
+from reasoner.methods.base import Method, check_learns
 from reasoner.model import LONGEST_DEFAULT, TaskModel, length_limit, read_config
 from reasoner.networks import token_type_embeddings
 from reasoner.notices import say
@@ -254,6 +254,7 @@ def prepared(
     rows = augmented(predictor.task, examples, config)
     encoded = {split: predictor.encode(part, name=split, cache=config.feature_cache) for split, part in rows.items()}
     method.apply(predictor.model)
+    check_learns(predictor.model, method)
     if predictor.task.token_types and predictor.model.added is not None:
         raise ConfigError(
             f"case_features learn in the embeddings of token types, which {type(method).__name__} neither trains nor "

@@ -31,6 +31,7 @@ TABLES: dict[str, dict[str, str | type]] = {
         "question_answering": "reasoner.heads.question_answering:QuestionAnsweringHead",
         "multiple_choice": "reasoner.heads.multiple_choice:MultipleChoiceHead",
         "causal_lm": "reasoner.heads.causal_lm:CausalLMHead",
+        "seq2seq_lm": "reasoner.heads.seq2seq_lm:Seq2SeqLMHead",
         "bi_encoder": "reasoner.heads.bi_encoder:BiEncoderHead",
         "several": "reasoner.heads.several:SeveralHead",
         "likelihood": "reasoner.heads.likelihood:LikelihoodHead",

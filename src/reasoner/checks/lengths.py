@@ -10,11 +10,12 @@ from reasoner.checks.findings import Finding
 from reasoner.checks.subject import Subject
 from reasoner.data.feature_file import feature_lengths, group_sizes
 from reasoner.data.prompts import CLOZE, LIKELIHOOD
+from reasoner.data.written import Lost
 from reasoner.evaluation import Encoded
 from reasoner.inference import Predictor
 from reasoner.model import length_limit
 from reasoner.notices import counting
-from reasoner.tasks.generation import Generation, Lost
+from reasoner.tasks.generation import BY_ENCODER_DECODER, Generation
 
 LOST = {LIKELIHOOD: "the beginning of their prompt", CLOZE: "what is far from the gap"}
 """What a cut row loses, by head; with all others it is the end."""
@@ -81,6 +82,17 @@ def _of_generation(subject: Subject, task: Generation, max_length: int) -> Itera
             "Give Generation(max_new_tokens=...) a greater number.",
         ),
     }
+    if task.head == BY_ENCODER_DECODER:
+        kinds = {
+            "cut_prompts": (
+                f"prompts are longer than max_length={max_length}, and lose their end",
+                "Raise max_length, or shorten the prompts.",
+            ),
+            "cut_completions": (
+                f"completions are longer than max_new_tokens={limit}, and lose their end",
+                "Give Generation(max_new_tokens=...) a greater number.",
+            ),
+        }
     for split, data in subject.encoded.items():
         lost = [Lost(*group[0].info) for group in data.features]
         for place, (code, (what, remedy)) in enumerate(kinds.items()):

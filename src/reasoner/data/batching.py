@@ -184,7 +184,10 @@ class Batches:
         }
         targets = {name: torch.tensor([feature.targets[name] for feature in features]) for name in features[0].targets}
         for name in features[0].token_targets:
-            targets[name] = _padded([feature.token_targets[name] for feature in features], held, IGNORED)
+            rows = [feature.token_targets[name] for feature in features]
+            sizes = np.array([len(row) for row in rows])
+            own = held if (sizes == lengths).all() else np.arange(sizes.max()) < sizes[:, None]
+            targets[name] = _padded(rows, own, IGNORED)
         positions: dict[int, int] = {}
         group = [positions.setdefault(example, len(positions)) for example in self.example_of[indexes].tolist()]
         return Batch(inputs, targets, torch.tensor(group), indexes, int(lengths.sum()), self.states)

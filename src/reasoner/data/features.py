@@ -20,7 +20,7 @@ class Feature:
     targets: dict[str, Any] = field(default_factory=dict)
     """Numbers or vectors of one size, for the head's loss; empty when the example has no gold."""
     token_targets: dict[str, list[int]] = field(default_factory=dict)
-    """Lists as long as the inputs, padded with `-100`."""
+    """Lists as long as the inputs, or what an encoder-decoder writes; padded with `-100`."""
     info: Any = None
     """What decoding needs and the model does not see: offsets, word indexes."""
 

@@ -142,4 +142,5 @@ class CausalLMHead(TaskHead):
 def _takes_places(config: PreTrainedConfig) -> bool:
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 
-    return "logits_to_keep" in signature(MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].forward).parameters
+    network = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    return network is not None and "logits_to_keep" in signature(network.forward).parameters

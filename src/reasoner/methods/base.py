@@ -42,6 +42,17 @@ def set_trainable(module: nn.Module, trainable: bool) -> None:
         weight.requires_grad_(trainable)
 
 
+def check_learns(model: Any, method: Method) -> None:
+    """Refuse a method under which nothing of a model learns.
+
+    Raises:
+        ConfigError: if this is one.
+    """
+    require(any(weight.requires_grad for weight in model.parameters()),
+            f"{type(method).__name__}: of {type(model.network).__name__} there is nothing to train beside the layers: "
+            "its output layer is the pretrained one. Take method='top-k', 'lora' or 'adapter'.")  # fmt: skip
+
+
 def require(holds: bool, message: str) -> None:
     """Refuse a setting.
 

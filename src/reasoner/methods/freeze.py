@@ -45,12 +45,21 @@ class Freeze(Method):
 
 
 def layers_of(backbone: nn.Module) -> nn.ModuleList:
-    """Return the stack of a backbone's layers, whatever the architecture calls it."""
-    number = backbone.config.num_hidden_layers  # type: ignore[union-attr]
-    for module in backbone.modules():
+    """Return the stack of a backbone's layers, whatever the architecture calls it; an encoder's, then its decoder's."""
+    config: Any = backbone.config
+    number: int = config.num_hidden_layers
+    if not config.is_encoder_decoder:
+        return _stack(backbone, number)
+    written = getattr(config, "decoder_layers", getattr(config, "num_decoder_layers", None)) or number
+    both: Any = backbone
+    return nn.ModuleList([*_stack(both.get_encoder(), number), *_stack(both.get_decoder(), written)])
+
+
+def _stack(network: nn.Module, number: int) -> nn.ModuleList:
+    for module in network.modules():
         if isinstance(module, nn.ModuleList) and len(module) == number:
             return module
-    raise ConfigError(f"No stack of {number} layers was found in {type(backbone).__name__}.")
+    raise ConfigError(f"No stack of {number} layers was found in {type(network).__name__}.")
 
 
 def embeddings_of(backbone: nn.Module) -> list[nn.Module]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from reasoner.methods.base import Method, is_whole, require, set_trainable
+from reasoner.methods.base import Method, check_learns, is_whole, require, set_trainable
 from reasoner.methods.freeze import Freeze, layers_of
 from reasoner.methods.full import Full
 
@@ -28,8 +28,13 @@ class GradualUnfreezing(Method):
         )
 
     def apply(self, model: Any) -> None:
-        """Mark all weights as trainable: each may be one day."""
-        layers_of(model.backbone)  # refuses an architecture without them, before any training
+        """Mark all weights as trainable: each may be one day.
+
+        Raises:
+            ConfigError: if in the first epoch none would be.
+        """
+        self.begin_epoch(model, 0)  # refuses an architecture without layers, before any training
+        check_learns(model, self)
         set_trainable(model, True)
 
     def begin_epoch(self, model: Any, epoch: int) -> None:

@@ -19,6 +19,7 @@ from reasoner.evaluation import Evaluation
 from reasoner.inference import Predictor
 from reasoner.losses import IGNORED
 from reasoner.methods.base import Method
+from reasoner.networks import check_decoder
 from reasoner.notices import say
 from reasoner.preparation import as_method, build_predictor, names_of_sources
 from reasoner.registry import name_of
@@ -85,6 +86,7 @@ def subject_of(
     config = TrainingConfig(use_cpu=use_cpu, max_length=max_length, seed=seed)
     made = Generation.from_examples(splits, **task.settings())
     predictor = build_predictor(model_source(model), made, config=config, tokenizer=tokenizer)
+    check_decoder(predictor.model.network.config, "grpo and dpo")
     method.apply(predictor.model)
     run = record_of(
         model, predictor, splits, method=repr(method), sources=names_of_sources(data, list(splits)), config={}

@@ -25,6 +25,7 @@ PIPELINE_TAGS = {
     "AutoModelForQuestionAnswering": "question-answering",
     "AutoModelForMultipleChoice": "multiple-choice",
     "AutoModelForCausalLM": "text-generation",
+    "AutoModelForSeq2SeqLM": "text-generation",
 }
 INPUTS = {
     "ner": '"Ada Lovelace was born in London."',

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from reasoner.data.chat import SYSTEM, USER, Message, chat_text, end_of_turn
 from reasoner.data.completions import GenerationExample, by_prompt
 from reasoner.data.features import Feature
 from reasoner.data.windows import whole_characters
+from reasoner.data.written import Lost, read_and_written
 from reasoner.errors import ConfigError, DataError, Problem, raise_if_any
 from reasoner.losses import IGNORED
 from reasoner.metrics.counting import RowCounts, mean_counts, mean_from_sums
 from reasoner.metrics.generation import TextSize, generation_scores, perplexities, same_text, text_size
 from reasoner.metrics.references import REFERENCE_SCORES, check_packages, reference_scores
-from reasoner.networks import check_decoder
+from reasoner.networks import check_decoder, check_writer
 from reasoner.notices import count
 from reasoner.tasks.base import Splits, Task
 from reasoner.verifiers.base import Verdict, Verifier, as_verifier, described, shares
@@ -24,18 +25,8 @@ from reasoner.verifiers.base import Verdict, Verifier, as_verifier, described, s
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
+BY_ENCODER_DECODER = "seq2seq_lm"
 METRICS = ("exact_match", "f1", "accuracy", "loss", "perplexity", *REFERENCE_SCORES)
-
-
-class Lost(NamedTuple):
-    """What a length limit takes from a row, in tokens."""
-
-    prompt: int
-    """Cut off its beginning."""
-    completion: int
-    """Cut off its end, the end token among them."""
-    not_generated: int
-    """Of the completion, more than are ever generated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +35,9 @@ class Generation(Task[GenerationExample, dict[str, Any]]):
 
     A prompt is tokenised alone, and so is its completion: what training sees is what stands there when a text is
     generated. Prompts get `max_length` less `max_new_tokens` tokens, in training as in use.
+
+    An encoder-decoder (T5, BART) reads the prompt, of up to `max_length` tokens, and writes the completion, of up to
+    `max_new_tokens`.
     """
 
     Example = GenerationExample
@@ -139,14 +133,18 @@ class Generation(Task[GenerationExample, dict[str, Any]]):
         return found
 
     def fitted_to(self, config: PreTrainedConfig, tokenizer: Any) -> Self:
-        """Return the task with the tokens that end a completion and an answer.
+        """Return the task with the tokens that end a completion and an answer, and an encoder-decoder's head for one.
 
         Raises:
-            ConfigError: if the model is no decoder, or its tokenizer has no end token.
+            ConfigError: if the model does not write texts, or not of this length, or its tokenizer has no end token.
         """
-        check_decoder(config)
         answer_end = end_of_turn(tokenizer)
-        return replace(self, end_tokens=[int(tokenizer.eos_token_id), answer_end])
+        ends = [int(tokenizer.eos_token_id), answer_end]
+        if config.is_encoder_decoder:
+            check_writer(config, self.max_new_tokens)
+            return replace(self, head=BY_ENCODER_DECODER, end_tokens=ends[:1] * 2)
+        check_decoder(config)
+        return replace(self, end_tokens=ends)
 
     def head_arguments(self) -> dict[str, Any]:
         """Return how to generate, and whether what is generated is scored."""
@@ -188,6 +186,11 @@ class Generation(Task[GenerationExample, dict[str, Any]]):
         """
         if not examples:
             return []
+        if self.head == BY_ENCODER_DECODER:
+            texts = [self._prompt_text(example, tokenizer) for example in examples]
+            golds = [example.completion for example in examples]
+            limits = {"longest": max_length, "written": self.max_new_tokens}
+            return read_and_written(texts, golds, tokenizer, end=self.end_tokens[0], **limits)
         room = max_length - self.max_new_tokens
         if room < 1:
             raise ConfigError(f"max_new_tokens={self.max_new_tokens} leaves no room for prompts: max_length is "
@@ -205,15 +208,14 @@ class Generation(Task[GenerationExample, dict[str, Any]]):
 
     def _prompts(self, examples: Sequence[GenerationExample], tokenizer: Any, begin: list[int]) -> list[list[int]]:
         """Return the tokens of each prompt: a text after the tokenizer's begin token, if it has one; or a chat."""
-        texts, begins = [], []
-        for example in examples:
-            if self._is_chat(example):
-                texts.append(chat_text(tokenizer, self._messages(example), where=example.where))
-                begins.append([] if tokenizer.chat_template else begin)
-            else:
-                texts.append(example.prompt)
-                begins.append(begin)
+        texts = [self._prompt_text(example, tokenizer) for example in examples]
+        begins = [[] if self._is_chat(example) and tokenizer.chat_template else begin for example in examples]
         return [[*first, *ids] for first, ids in zip(begins, _tokens(tokenizer, texts), strict=True)]
+
+    def _prompt_text(self, example: GenerationExample, tokenizer: Any) -> str:
+        if not self._is_chat(example):
+            return example.prompt
+        return chat_text(tokenizer, self._messages(example), where=example.where)
 
     def _is_chat(self, example: GenerationExample) -> bool:
         return bool(example.messages) or self.chat

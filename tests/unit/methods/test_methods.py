@@ -94,7 +94,7 @@ def test_more_layers_than_there_are(prepare, architecture, layers):
 
 def test_a_model_without_a_stack_of_layers_is_refused():
     class Odd(nn.Module):
-        config = type("Config", (), {"num_hidden_layers": 4})
+        config = type("Config", (), {"num_hidden_layers": 4, "is_encoder_decoder": False})
 
     model = nn.Module()
     model.backbone = Odd()

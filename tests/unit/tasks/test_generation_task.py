@@ -229,9 +229,10 @@ def test_other_inputs_are_refused(value, what):
         Generation().example_from_input(value)
 
 
-def test_encoder_decoders_are_refused(tokenizer):
-    with pytest.raises(ConfigError, match="'t5' has an encoder and a decoder, which this task does not train"):
-        Generation().fitted_to(T5Config(), tokenizer)
+def test_encoder_decoders_get_a_head_of_their_own_or_are_refused(tokenizer):
+    assert Generation().fitted_to(T5Config(decoder_start_token_id=0), tokenizer).head == "seq2seq_lm"
+    with pytest.raises(ConfigError, match="'t5' writes no texts, or does not say by which token they begin"):
+        Generation().fitted_to(T5Config(decoder_start_token_id=None), tokenizer)
 
 
 def test_several_completions_are_references_and_the_first_is_learned(tokenizer):
