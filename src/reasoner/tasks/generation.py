@@ -138,13 +138,15 @@ class Generation(Task[GenerationExample, dict[str, Any]]):
         Raises:
             ConfigError: if the model does not write texts, or not of this length, or its tokenizer has no end token.
         """
-        answer_end = end_of_turn(tokenizer)
-        ends = [int(tokenizer.eos_token_id), answer_end]
         if config.is_encoder_decoder:
             check_writer(config, self.max_new_tokens)
-            return replace(self, head=BY_ENCODER_DECODER, end_tokens=ends[:1] * 2)
-        check_decoder(config)
-        return replace(self, end_tokens=ends)
+        else:
+            check_decoder(config)
+        answer_end = end_of_turn(tokenizer)
+        end = int(tokenizer.eos_token_id)
+        if config.is_encoder_decoder:
+            return replace(self, head=BY_ENCODER_DECODER, end_tokens=[end, end])
+        return replace(self, end_tokens=[end, answer_end])
 
     def head_arguments(self) -> dict[str, Any]:
         """Return how to generate, and whether what is generated is scored."""
