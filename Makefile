@@ -1,5 +1,6 @@
 # make demo   install, train the embedded model on shipped data, show what comes out
 # make test   install the built wheel, then lint, types and every test
+# make docs   build the documentation site in site/
 # make check  the quick round while working: format, lint, types, import rules, unit tests
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN = $(VENV)/bin
 # One thread a process: on two cores, two processes with two threads each would wait for each other most of the time.
 PYTEST = OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo test check format clean
+.PHONY: demo test docs check format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/quickstart.py
@@ -21,6 +22,9 @@ test: $(VENV)/.test
 	rm -rf dist && $(BIN)/python -m build --wheel --outdir dist .
 	$(BIN)/pip install --quiet --force-reinstall --no-deps dist/*.whl
 	$(PYTEST)
+
+docs: $(VENV)/.test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 check: $(VENV)/.test
 	$(BIN)/pip install --quiet --no-deps --editable .
@@ -34,7 +38,7 @@ format:
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) dist demo_output
+	rm -rf $(VENV) dist demo_output site
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -93,7 +93,7 @@ def fine_tune(
         RankError: if one of several processes that train together is gone, or has stopped with an error.
         KeyboardInterrupt: after Ctrl-C; with `output_dir` the step is finished and saved, and SIGTERM does the same.
 
-    Example:
+    Examples:
         >>> import reasoner
         >>> pack = reasoner.synthetic.ner_pack(train=40, validation=20, test=20)
         >>> result = reasoner.fine_tune(None, pack, task="ner", max_steps=1)  # doctest: +SKIP
@@ -145,7 +145,7 @@ def check(
     Raises:
         ConfigError: if a name or setting is unknown or makes no sense, or the model cannot be loaded.
 
-    Example:
+    Examples:
         >>> import reasoner
         >>> pack = reasoner.synthetic.ner_pack(train=40, validation=20, test=20)
         >>> print(reasoner.check(None, pack, task="ner"))  # doctest: +SKIP
@@ -195,7 +195,7 @@ def load_together(
         CheckpointError: as in `load`.
         ConfigError: if no folder is given.
 
-    Example:
+    Examples:
         >>> models = reasoner.load_together({"names": "output/ner", "inference": "output/nli"})  # doctest: +SKIP
         >>> models["names"].predict("Ada Lovelace lived in London.")  # doctest: +SKIP
     """

@@ -53,7 +53,7 @@ def explain(
             or a text takes more than one window.
         DataError: if an input has another form.
 
-    Example:
+    Examples:
         >>> print(reasoner.explain("output/model", "Ada Lovelace lived in London."))  # doctest: +SKIP
     """
     if by not in WAYS:

@@ -60,7 +60,7 @@ def bias(
         ConfigError: if the split is unknown, two groups have one name, or predictions of the task cannot be compared.
         DataError: if a row cannot be used.
 
-    Example:
+    Examples:
         >>> print(reasoner.bias("output/model", "test.jsonl"))  # doctest: +SKIP
     """
     names = [group.name for group in groups]

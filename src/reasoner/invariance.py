@@ -48,7 +48,7 @@ def robustness(
         ConfigError: if an edit or the split is unknown, or predictions of the task cannot be compared.
         DataError: if a row cannot be used.
 
-    Example:
+    Examples:
         >>> card = reasoner.robustness("output/model", "test.jsonl", edits=["typing errors"])  # doctest: +SKIP
     """
     wanted = chosen(edits)

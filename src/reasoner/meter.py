@@ -75,7 +75,7 @@ def shortcuts(
         ConfigError: if a name or setting is unknown, or `result` is of another model, method, task or data.
         DataError: if the data cannot be used.
 
-    Example:
+    Examples:
         >>> import reasoner
         >>> pack = reasoner.synthetic.nli_pack(train=40, validation=20, test=20)
         >>> print(reasoner.shortcuts(None, pack, task="nli", max_steps=1))  # doctest: +SKIP

@@ -96,7 +96,7 @@ def pretrain(
         ConfigError: if a setting means nothing here, or the model has no such form.
         DataError: if the texts cannot be read.
 
-    Example:
+    Examples:
         >>> import reasoner
         >>> done = reasoner.pretrain(None, ["Some text.", "More of it."], output_dir="adapted")  # doctest: +SKIP
     """

@@ -248,7 +248,7 @@ def sample(
         ConfigError: if a setting makes no sense, or the model is no decoder.
         DataError: if a row cannot be used; all are listed.
 
-    Example:
+    Examples:
         >>> samples = reasoner.sample("HuggingFaceTB/SmolLM2-135M-Instruct", ["1 + 1 ="], n=5)  # doctest: +SKIP
         >>> samples.vote("number")  # doctest: +SKIP
     """

@@ -141,7 +141,7 @@ def zero_shot(
         ConfigError: if the model cannot be asked so, the task chooses nothing, or a setting cannot be used.
         DataError: if the data cannot be used.
 
-    Example:
+    Examples:
         >>> import reasoner
         >>> rows = reasoner.synthetic.multiple_choice_pack(train=4, validation=2, test=2)["test"]
         >>> result = reasoner.zero_shot("model.gguf", rows, task="multiple_choice")  # doctest: +SKIP

@@ -51,7 +51,7 @@ def sentence_pairs(
         ConfigError: if the objective is unknown, or the share is not between 0 and 1.
         DataError: if the texts cannot be read, or give no pair.
 
-    Example:
+    Examples:
         >>> sentence_pairs(["It rained. We left.", "He sang. All slept."])["validation"]  # doctest: +SKIP
         [{'text': 'All slept.', 'text_pair': 'He sang.', 'label': 'swapped'}]
     """

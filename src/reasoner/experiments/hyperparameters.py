@@ -125,7 +125,7 @@ def search(
         DataError: if the data cannot be used.
         Exception: that of the trials, if the first three of this call fail with the same, or as many as `n_trials`.
 
-    Example:
+    Examples:
         >>> import reasoner
         >>> pack = reasoner.synthetic.nli_pack(train=40, validation=20, test=20)
         >>> found = reasoner.search(None, pack, task="nli", n_trials=5, output_dir="found")  # doctest: +SKIP

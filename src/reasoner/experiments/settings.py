@@ -40,7 +40,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     Raises:
         ConfigError: if it cannot be read, or names a method or setting that is not known here.
 
-    Example:
+    Examples:
         >>> import reasoner
         >>> best = reasoner.read_settings("search/best_settings.json")  # doctest: +SKIP
         >>> result = reasoner.fine_tune(None, data, task="ner", **best)  # doctest: +SKIP

@@ -116,7 +116,7 @@ def compare(
         ConfigError: if a name or setting is unknown, or there is nothing to compare.
         DataError: if the data cannot be used.
 
-    Example:
+    Examples:
         >>> import reasoner
         >>> pack = reasoner.synthetic.nli_pack(train=40, validation=20, test=20)
         >>> print(reasoner.compare(None, pack, task="nli", methods=["full", "head"], max_steps=1))  # doctest: +SKIP
