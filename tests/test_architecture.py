@@ -31,7 +31,7 @@ ROWS = (
         "testing",
         "untrained",
     ),
-    ("contrastive", "likelihood", "pretraining", "sampling", "tuning"),
+    ("contrastive", "likelihood", "pretraining", "recipes", "sampling", "tuning"),
     ("distillation", "origins", "preparation", "result", "resuming", "seeds"),
     (
         "calibration",

@@ -17,12 +17,12 @@ from reasoner.methods.base import Method
 from reasoner.networks import share_weights
 from reasoner.notices import collect, say
 from reasoner.preparation import (
-    as_method,
     checked_subject,
     names_of_sources,
     read_examples,
     task_class_and_settings,
 )
+from reasoner.recipes import resolve_recipe
 from reasoner.reports.layout import mebibytes
 from reasoner.result import Result, load_result
 from reasoner.seeds import best_of, configs_of_seeds
@@ -45,7 +45,8 @@ def fine_tune(
     data: Any,
     *,
     task: str | Task[Any, Any],
-    method: str | Method = "full",
+    method: str | Method | None = None,
+    recipe: str | None = None,
     output_dir: str | Path | None = None,
     config: TrainingConfig | None = None,
     seeds: Sequence[int] | None = None,
@@ -70,7 +71,9 @@ def fine_tune(
         task: a name ("ner", "nli", "classification", "qa", "multiple_choice", "generation", or one that was
             registered) or a `Task`.
         method: a name ("full", "head", "top-k", "freeze", "gradual", "bitfit", "adapter", "lora", "ia3", "prefix",
-            "prompt") or a `Method`, such as `LoRA(rank=16)`.
+            "prompt") or a `Method`, such as `LoRA(rank=16)`; None: the recipe's, or "full".
+        recipe: "fast" or "best": settings that were measured to go well together (docs/more_score.md). What you set
+            yourself stays; what it sets is said.
         output_dir: where the best model so far is kept, with the history; None: in memory only.
         config: the training settings; `overrides` change fields of it.
         seeds: such as `[0, 1, 2]`: train once with each, on the same rows (a cut validation split is that of the first
@@ -99,10 +102,11 @@ def fine_tune(
         >>> result = reasoner.fine_tune(None, pack, task="ner", max_steps=1)  # doctest: +SKIP
     """
     folder = _checked_folder(output_dir, resume, seeds)
-    configs = configs_of_seeds(TrainingConfig.from_overrides(config, overrides), seeds, overrides)
-    with collect(), together(use_cpu=configs[0].use_cpu) as ranks, ExitStack() as held:
+    config = TrainingConfig.from_overrides(config, overrides)
+    with collect(), together(use_cpu=config.use_cpu) as ranks, ExitStack() as held:
+        task, method, config = resolve_recipe(recipe, task=task, method=method, config=config, overrides=overrides)
+        configs, record = configs_of_seeds(config, seeds, overrides), ReadingRecord()
         ranks.on_main(lambda: held.enter_context(_at_work_in(folder, resume)))
-        method, record = as_method(method), ReadingRecord()
         task_class, settings = task_class_and_settings(task)
         schema = task_class.schema(settings)
         examples = read_examples(data, schema, config=configs[0], columns=columns, record=record, streams=True)
@@ -122,7 +126,8 @@ def check(
     data: Any,
     *,
     task: str | Task[Any, Any],
-    method: str | Method = "full",
+    method: str | Method | None = None,
+    recipe: str | None = None,
     config: TrainingConfig | None = None,
     columns: Mapping[str, Any] | None = None,
     tokenizer: Any = None,
@@ -136,6 +141,7 @@ def check(
         data: as in `fine_tune`; what cannot be read is an error in the report, and what else there is is checked.
         task: as in `fine_tune`.
         method: as in `fine_tune`; for the estimate.
+        recipe: as in `fine_tune`.
         config: as in `fine_tune`.
         columns: as in `fine_tune`.
         tokenizer: as in `fine_tune`.
@@ -151,7 +157,7 @@ def check(
         >>> print(reasoner.check(None, pack, task="ner"))  # doctest: +SKIP
     """
     with collect():
-        config = TrainingConfig.from_overrides(config, overrides)
+        task, method, config = resolve_recipe(recipe, task=task, method=method, config=config, overrides=overrides)
         source = model_source(model)
         subject = checked_subject(
             source, data, task=task, method=method, config=config, columns=columns, tokenizer=tokenizer

@@ -45,12 +45,12 @@ def task_class_and_settings(task: str | Task[Any, Any]) -> tuple[type[Task[Any, 
     raise ConfigError(f"task is {task!r:.60}. Give a name such as 'ner', or a Task object such as NER().")
 
 
-def as_method(method: str | Method) -> Method:
-    """Return the method given by name (with its default settings) or as an object."""
+def as_method(method: str | Method | None) -> Method:
+    """Return the method given by name (with its default settings) or as an object; None: "full"."""
     if isinstance(method, Method):
         return method
-    if isinstance(method, str):
-        made: Method = resolve("method", method)()
+    if method is None or isinstance(method, str):
+        made: Method = resolve("method", "full" if method is None else method)()
         return made
     raise ConfigError(f"method is {method!r:.60}. Give a name such as 'full', or an object such as Freeze(layers=4).")
 

@@ -343,3 +343,25 @@ def _assert_nearly(one: Any, other: Any, result: reasoner.Result) -> None:
         assert_close(one, other)
     else:
         assert type(one) is type(other)
+
+
+def test_a_recipe_is_its_settings_spelled_out(lively_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"num_train_epochs": 2, "ema_decay": 0.5, "learning_rate": 3e-3, "method": "head"}
+    monkeypatch.setattr(Classification, "recipes", {"best": {**settings, "label_smoothing": 0.1}})
+    by_name = reasoner.fine_tune(lively_bert, ROWS, task="classification", recipe="best", use_cpu=True)
+    spelled = reasoner.fine_tune(
+        lively_bert, ROWS, task=Classification(label_smoothing=0.1), **settings, use_cpu=True, check=False
+    )
+    assert by_name.metrics["test"]["loss"] == spelled.metrics["test"]["loss"]
+    assert by_name.run.config == spelled.run.config
+    assert by_name.run.method == spelled.run.method
+    assert any(notice.startswith("recipe='best' for classification sets") for notice in by_name.run.notices)
+    board = reasoner.compare(
+        lively_bert, ROWS, task="classification", variants={"plain": {}, "best": {"recipe": "best"}}, seeds=[42],
+        num_train_epochs=1, use_cpu=True, check=False,
+    )  # fmt: skip
+    settings_of = {run["variant"]: run["config"] for run in board.runs}
+    assert (settings_of["plain"]["ema_decay"], settings_of["best"]["ema_decay"]) == (None, 0.5)
+    assert settings_of["best"]["num_train_epochs"] == 1, "what the user sets stays"
+    report = reasoner.check(lively_bert, ROWS, task="classification", recipe="best", use_cpu=True)
+    assert report.estimate["steps"] == by_name.metrics["train"]["steps"]

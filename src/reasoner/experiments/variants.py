@@ -26,6 +26,7 @@ from reasoner.preparation import (
     task_class_and_settings,
     versions,
 )
+from reasoner.recipes import resolve_recipe
 from reasoner.registry import name_of
 from reasoner.reports.leaderboard import Leaderboard, make_leaderboard
 from reasoner.result import Result
@@ -77,7 +78,7 @@ def compare(
     models: Sequence[Any] | None = None,
     heads: Sequence[str] | None = None,
     seeds: Sequence[int] = (0, 1, 2),
-    method: str | Method = "full",
+    method: str | Method | None = None,
     output_dir: str | Path | None = None,
     old_data: Any = None,
     columns: Mapping[str, Any] | None = None,
@@ -96,12 +97,12 @@ def compare(
         data: as in `fine_tune`; read and encoded once. A validation split that is cut off is that of the first seed.
         task: as in `fine_tune`.
         variants: name -> what is different there: "model", "method", "task" (of the same class; for heads and their
-            settings), "tokenizer", or fields of `TrainingConfig`.
+            settings), "tokenizer", "recipe", or fields of `TrainingConfig`.
         methods: instead: methods, each a variant.
         models: instead, or with `methods`: models, each with each method.
         heads: likewise registered names of heads.
         seeds: each variant is trained once with each.
-        method: of variants that name none.
+        method: of variants that name none; None: the recipe's, or "full".
         output_dir: where each run leaves a record (`runs/*.json`): a second call makes only those that are missing or
             have failed. Models are not kept. None: nothing is written.
         old_data: rows with gold for the task that the models were tuned on before (folders that `fine_tune` wrote): how
@@ -126,7 +127,7 @@ def compare(
         config = TrainingConfig.from_overrides(config or TrainingConfig(evaluate_before=False), overrides)
         base = Variant("", model, task, as_method(method), tokenizer, config)
         lists = {"methods": methods, "models": models, "heads": heads}
-        chosen = list(_variants(base, variants, {name: of for name, of in lists.items() if of is not None}))
+        chosen = list(_variants(base, variants, {name: of for name, of in lists.items() if of is not None}, method))
         plan = _plan(chosen, seeds, overrides)
         shared = _shared(plan, data, columns, old_data, check, features)
         runs = _records(plan, shared, Records(output_dir))
@@ -143,9 +144,12 @@ def compare(
 
 
 def _variants(
-    base: Variant, variants: Mapping[str, Mapping[str, Any]] | None, lists: Mapping[str, Sequence[Any]]
+    base: Variant,
+    variants: Mapping[str, Mapping[str, Any]] | None,
+    lists: Mapping[str, Sequence[Any]],
+    method: str | Method | None,
 ) -> Iterator[Variant]:
-    """Yield the base with what each variant changes.
+    """Yield the base with what each variant changes; the method is that of variants that name none.
 
     Raises:
         ConfigError: if both forms or none are given, or a variant cannot be made.
@@ -156,15 +160,20 @@ def _variants(
         variants = _combinations(base, lists)
     for name, changes in variants.items():
         own = {key: changes[key] for key in ("model", "method", "task", "tokenizer") if key in changes}
-        settings = {key: value for key, value in changes.items() if key not in own}
+        settings = {key: value for key, value in changes.items() if key not in (*own, "recipe")}
         if "seed" in settings:
             raise ConfigError(f"Variant '{name}' sets seed, which is the same for all. Give seeds=[...].")
         try:
-            config = TrainingConfig.from_overrides(base.config, settings)
-            method = as_method(own.pop("method", base.method))
+            resolved = resolve_recipe(
+                changes.get("recipe"),
+                task=own.pop("task", base.task),
+                method=own.pop("method", method),
+                config=base.config,
+                overrides=settings,
+            )
         except ConfigError as error:
             raise ConfigError(f"Variant '{name}': {error}") from error
-        yield base._replace(**own, name=str(name), method=method, config=config)
+        yield base._replace(**own, **resolved._asdict(), name=str(name))
 
 
 def _combinations(base: Variant, lists: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, Any]]:

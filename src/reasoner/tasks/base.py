@@ -27,6 +27,11 @@ ExampleT = TypeVar("ExampleT", bound=Example)
 PredictionT = TypeVar("PredictionT")
 Splits = Mapping[str, Sequence[ExampleT]]
 
+RECIPES: Mapping[str, Mapping[str, Any]] = {
+    "fast": {"method": "top-k", "evaluate_before": False},
+    "best": {"num_train_epochs": 6, "ema_decay": 0.99},
+}
+
 
 class PartialInput(NamedTuple):
     """A part of the input, on which a model of its own is trained to see how far it gets without the rest."""
@@ -65,6 +70,8 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     """Why its training rows cannot be a stream; empty: they can."""
     answer_keys: ClassVar[tuple[str, ...]] = ()
     """Where a prediction is a dict: what in it is None when the model is not sure enough to answer."""
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = RECIPES
+    """By name, what goes well together: fields of `TrainingConfig`, "method", and settings of the task. Measured."""
 
     head: str | None = None
     """The registered name of another head; None: the task's own."""
