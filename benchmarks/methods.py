@@ -30,6 +30,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "mean of the 3 best": {"average_checkpoints": 3},
     "two passes that agree": {"r_drop": 1.0},
     "attacked embeddings": {"adversarial_epsilon": 1.0},
+    "validation rows too": {"refit": True},
+    "recipe best": {"recipe": "best"},
+    "recipe fast": {"recipe": "fast"},
 }
 FOR_NER = {
     "crf": {"head": "crf"},

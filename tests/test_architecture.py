@@ -31,7 +31,8 @@ ROWS = (
         "testing",
         "untrained",
     ),
-    ("contrastive", "likelihood", "pretraining", "recipes", "sampling", "tuning"),
+    ("contrastive", "likelihood", "pretraining", "sampling", "tuning"),
+    ("recipes", "recording", "refitting"),
     ("distillation", "origins", "preparation", "result", "resuming", "seeds"),
     (
         "calibration",

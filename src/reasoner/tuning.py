@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from reasoner import options
-from reasoner.added import UNUSED_COPIES
 from reasoner.base_model import model_source
 from reasoner.calibration import calibrate, reliability
 from reasoner.checks.reading import ReadingRecord
@@ -26,13 +24,9 @@ from reasoner.methods.base import Method
 from reasoner.metrics import greater_is_better
 from reasoner.notices import collect, say
 from reasoner.origins import say_origin
-from reasoner.preparation import (
-    name_of_model,
-    prepared,
-    task_class_and_settings,
-    versions,
-)
-from reasoner.registry import name_of
+from reasoner.preparation import prepared, task_class_and_settings
+from reasoner.recording import record_of, settings_of, training_metrics
+from reasoner.refitting import Known, StopAt, refitted
 from reasoner.reports.run import Run
 from reasoner.result import Result, load_result
 from reasoner.resuming import Resumption, resumption_of
@@ -45,10 +39,9 @@ from reasoner.training.compiling import Compiler
 from reasoner.training.config import TrainingConfig
 from reasoner.training.determinism import deterministic
 from reasoner.training.early_stopping import EarlyStopping
-from reasoner.training.engine import matrix_peak, training_operations
-from reasoner.training.forecast import Forecast, peak_memory_mib
+from reasoner.training.engine import matrix_peak
+from reasoner.training.forecast import Forecast
 from reasoner.training.guard import LossWatch
-from reasoner.training.history import History
 from reasoner.training.ranks import current
 from reasoner.training.trainer import Trainer
 from reasoner.whole_model import WholeModel, check_fsdp
@@ -73,6 +66,7 @@ def train_on_examples(
     sources: Mapping[str, str] | None = None,
     record: ReadingRecord | None = None,
     resume: bool | None = None,
+    known: Known | None = None,
 ) -> Result:
     """Do what `fine_tune` does once the data was read: train, score before and after, save.
 
@@ -88,7 +82,13 @@ def train_on_examples(
         sources: for the record, where each split came from.
         record: what reading met; with it, data and model are checked first; None: they are not.
         resume: with a folder, as in `fine_tune`; None: no checkpoints are written either.
+        known: what an earlier training found on validation; then nothing is chosen there.
     """
+    if config.refit:
+        again = partial(train_on_examples, model, task=task, method=method, tokenizer=tokenizer, callbacks=callbacks,
+                        sources=sources)  # fmt: skip
+        return refitted(again, examples, config=config, folder=folder, record=record,
+                        resume=bool(resume))  # fmt: skip
     with collect(), deterministic(config.full_determinism):
         task_class, settings = task_class_and_settings(task)
         source = model_source(model)
@@ -101,14 +101,14 @@ def train_on_examples(
         options.check_head(predictor, encoded["train"], config)
         config = _with_learning_rate(config, method, predictor)
         run = record_of(model, predictor, examples, method=repr(method), sources=sources or {},
-                        config=_settings(config, predictor))  # fmt: skip
+                        config=settings_of(config, predictor))  # fmt: skip
         if record is not None:
             run.checks = _checked(
                 Subject(examples=examples, record=record, config=config, source=source, task_class=task_class,
                         learned=learned, tokenizer=predictor.tokenizer, predictor=predictor, encoded=encoded)
             )  # fmt: skip
         beside = text_loss(predictor, source, config)
-        return _trained(predictor, encoded, run, config, folder, [_Epochs(method), *callbacks], beside, resume)
+        return _trained(predictor, encoded, run, config, folder, [_Epochs(method), *callbacks], beside, resume, known)
 
 
 def _checked(subject: Subject) -> dict[str, Any]:
@@ -128,6 +128,7 @@ def _trained(
     callbacks: Sequence[Callback],
     beside: TextLoss | None,
     resume: bool | None,
+    known: Known | None,
 ) -> Result:
     """Score, train, score again and compare, save; or go on with it, or load what came of it."""
     if folder is not None:
@@ -140,8 +141,8 @@ def _trained(
             encoded = _with_teacher(predictor, encoded, run, config)
         encoded = keep_states(predictor, encoded, config)
         before = _score_before(predictor, encoded, run) if config.evaluate_before else None
-        doubted = _train(predictor, encoded, run, config, folder, callbacks, beside, resumption)
-        predictor = _score(predictor, encoded, run, before)
+        doubted = _train(predictor, encoded, run, config, folder, callbacks, beside, resumption, known)
+        predictor = _score(predictor, encoded, run, before, known)
         run.notices = list(notices)
         if folder is not None:
             _save(folder, predictor, run, finished=None if resumption is None else resumption.made_of)
@@ -168,6 +169,7 @@ def _train(
     callbacks: Sequence[Callback],
     beside: TextLoss | None,
     resumption: Resumption | None,
+    known: Known | None,
 ) -> LabelRecord | None:
     """Train, write what happened into `run`, and return what training said of each row's label, if rows are kept."""
     metric = predictor.task.primary_metric
@@ -180,22 +182,23 @@ def _train(
         watcher = StreamPlace(batches, run)
     else:
         watcher = LabelRecorder(rows, getattr(predictor.task, "labels", ()))
+    own = _callbacks(predictor, encoded, run, config, folder, peak) + ([StopAt(known.share)] if known else [])
     whole = WholeModel(predictor, config)
     trainer = Trainer(
         whole.trained,
         batches,
         config=config,
         watch=LossWatch(folder, describe=describe),
-        evaluate=lambda: whole.scored(lambda: predictor.evaluate(encoded["validation"]).metrics),
+        evaluate=None if known else lambda: whole.scored(lambda: predictor.evaluate(encoded["validation"]).metrics),
         stopping=EarlyStopping(metric, greater_is_better(metric), config.patience, config.min_delta),
-        callbacks=[watcher, *_callbacks(predictor, encoded, run, config, folder, peak), *callbacks],
+        callbacks=[watcher, *own, *callbacks],
         rate_factors=options.factors(predictor.model, config),
         extras=options.extras(whole.trained, config, rows, beside),
     )
     history = trainer.train() if resumption is None else resumption.train(trainer)
     whole.bring()
     run.history, run.best_step, run.stopped_early = history.rows, history.best_step, history.stopped_early
-    run.metrics["train"] = _training_metrics(history, predictor, encoded["validation"], peak)
+    run.metrics["train"] = training_metrics(history, predictor, encoded["validation"], peak)
     return watcher.record() if isinstance(watcher, LabelRecorder) else None
 
 
@@ -225,52 +228,19 @@ def _callbacks(
     return own
 
 
-def _training_metrics(
-    history: History, predictor: Predictor, validation: Encoded, peak: float | None
-) -> dict[str, Any]:
-    """Return how training went: how long it took, how fast it was, and how much of it was padding."""
-    tokens_per_second = history.tokens / max(history.seconds, 1e-9)
-    operations = tokens_per_second / current().number * training_operations(predictor.model)
-    share = (
-        {}
-        if peak is None
-        else {
-            "peak_share": operations / peak,
-            "peak_operations_per_second": peak,
-        }
-    )
-    return {
-        "loss": [row["loss"] for row in history.rows if row["split"] == "train"][-1],
-        "seconds": history.seconds,
-        "tokens_per_second": tokens_per_second,
-        **share,
-        "steps": history.steps,
-        "epochs": history.epochs,
-        "evaluation_seconds": sum(history.evaluation_seconds),
-        "evaluations": len(history.evaluation_seconds),
-        **_machine(predictor.device),
-        "positions": history.positions,
-        "padding_share": 1 - history.tokens / history.positions,
-        "evaluation_padding_share": predictor.padding_share(validation),
-    }
-
-
-def _machine(device: torch.device) -> dict[str, Any]:
-    """Return how much of the machine training used."""
-    memory = peak_memory_mib(device)
-    return ({} if memory is None else {"peak_memory_mib": memory}) | (
-        {"threads": torch.get_num_threads()} if device.type == "cpu" else {}
-    )
-
-
-def _score(predictor: Predictor, encoded: Mapping[str, Encoded], run: Run, before: Evaluation | None) -> Predictor:
+def _score(
+    predictor: Predictor, encoded: Mapping[str, Encoded], run: Run, before: Evaluation | None, known: Known | None
+) -> Predictor:
     """Fit temperature and decision thresholds on the validation split, then score what was not trained on."""
-    predictor, validation, calibration = calibrate(predictor, encoded["validation"])
-    tuned = predictor.task.tuned(validation.predictions, encoded["validation"].examples)
-    if tuned is not predictor.task:
-        predictor = predictor.with_task(tuned)
-        validation = predictor.evaluate(encoded["validation"])
-    scored = {"validation": validation}
+    if known:
+        predictor, scored, calibration = known.put_into(predictor, run), {}, known.calibration
+    else:
+        predictor, validation, calibration = calibrate(predictor, encoded["validation"])
+        tuned = predictor.task.tuned(validation.predictions, encoded["validation"].examples)
+        if tuned is not predictor.task:
+            predictor = predictor.with_task(tuned)
+            validation = predictor.evaluate(encoded["validation"])
+        scored = {"validation": validation}
     if "test" in encoded:
         scored["test"] = predictor.evaluate(encoded["test"])
     for split, evaluation in scored.items():
@@ -278,7 +248,8 @@ def _score(predictor: Predictor, encoded: Mapping[str, Encoded], run: Run, befor
     compared = run.compared_split
     if before is not None:
         run.comparison = compare(predictor.task, before, scored[compared], encoded[compared].examples).to_dict()
-    run.calibration = {**calibration, **reliability(predictor.task, scored[compared], encoded[compared])}
+    judged = reliability(predictor.task, scored[compared], encoded[compared]) if compared in scored else {}
+    run.calibration = {**calibration, **judged}
     return predictor
 
 
@@ -342,51 +313,3 @@ def _with_learning_rate(config: TrainingConfig, method: Method, predictor: Predi
     rate = method.learning_rate(width)
     say(f"Learning rate {rate:.2g}, by the rule of {type(method).__name__} for a model of width {width}.")
     return TrainingConfig.from_overrides(config, {"learning_rate": rate})
-
-
-def record_of(
-    model: Any,
-    predictor: Predictor,
-    examples: Mapping[str, Sequence[Any]],
-    *,
-    method: str,
-    sources: Mapping[str, str],
-    config: Mapping[str, Any],
-) -> Run:
-    """Return the record of a run as it begins: what, by which method, on which rows, with which settings.
-
-    Args:
-        model: as in `fine_tune`.
-        predictor: made of it; its weights are marked.
-        examples: by split.
-        method: in words.
-        sources: where each split came from.
-        config: all settings, JSON values.
-    """
-    task = predictor.task
-    weights = [weight for name, weight in predictor.model.named_parameters() if UNUSED_COPIES not in name]
-    return Run(
-        task=name_of("task", type(task)),
-        model=name_of_model(model),
-        method=method,
-        primary_metric=task.primary_metric,
-        compared_split="test" if "test" in examples else "validation",
-        labels=list(getattr(task, "labels", ())),
-        rows={split: len(part) for split, part in examples.items()},
-        sources=dict(sources),
-        parameters=sum(weight.numel() for weight in weights),
-        trainable_parameters=sum(weight.numel() for weight in weights if weight.requires_grad),
-        config=dict(config),
-        versions=versions(),
-    )
-
-
-def _settings(config: TrainingConfig, predictor: Predictor) -> dict[str, Any]:
-    """Return all settings for the record."""
-    return {
-        **config.to_dict(),
-        "feature_cache": config.feature_cache and Path(config.feature_cache).name,  # no folders of this machine
-        "max_length": predictor.max_length,
-        "stride": predictor.stride,
-        **options.loss_settings(predictor.task),
-    }

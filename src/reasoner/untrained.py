@@ -20,13 +20,13 @@ from reasoner.model import length_limit, read_config
 from reasoner.notices import collect, say
 from reasoner.options import LOSS_SETTINGS
 from reasoner.preparation import build_predictor, names_of_sources, task_class_and_settings
+from reasoner.recording import record_of
 from reasoner.reports.run import Run
 from reasoner.result import Result
 from reasoner.tasks.base import Task
 from reasoner.tasks.classification import Classification
 from reasoner.tasks.prompted import SENTENCE, Prompted, usual_way
 from reasoner.training.config import TrainingConfig
-from reasoner.tuning import record_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

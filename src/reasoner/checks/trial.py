@@ -175,7 +175,10 @@ def _time(subject: Subject, passed: Pass, tokens: int) -> dict[str, Any]:
     scored = (evaluations + 1) * lengths.get("validation", 0) + lengths.get("test", 0)
     if config.evaluate_before:
         evaluations, scored = evaluations + 1, scored + lengths.get("test", lengths.get("validation", 0))
-    seconds = (passed.seconds * epochs * lengths["train"] + passed.forward * scored) / (tokens * ranks)
+    learned = lengths["train"]
+    if config.refit:
+        learned += lengths["train"] + lengths["validation"]
+    seconds = (passed.seconds * epochs * learned + passed.forward * scored) / (tokens * ranks)
     return {"seconds": seconds, "steps": steps, "evaluations": evaluations + 1}
 
 

@@ -22,11 +22,11 @@ from reasoner.methods.base import Method
 from reasoner.networks import check_decoder
 from reasoner.notices import say
 from reasoner.preparation import as_method, build_predictor, names_of_sources
+from reasoner.recording import record_of
 from reasoner.registry import name_of
 from reasoner.reports.run import Run
 from reasoner.tasks.generation import Generation
 from reasoner.training.config import TrainingConfig
-from reasoner.tuning import record_of
 
 METHODS = ("full", "lora")
 

@@ -27,9 +27,9 @@ ExampleT = TypeVar("ExampleT", bound=Example)
 PredictionT = TypeVar("PredictionT")
 Splits = Mapping[str, Sequence[ExampleT]]
 
-RECIPES: Mapping[str, Mapping[str, Any]] = {
+RECIPES: dict[str, dict[str, Any]] = {
     "fast": {"method": "top-k", "evaluate_before": False},
-    "best": {"num_train_epochs": 6, "ema_decay": 0.99},
+    "best": {"refit": True},
 }
 
 

@@ -33,7 +33,7 @@ from reasoner.metrics.calibration import judged_entities
 from reasoner.metrics.chunking import Span, spans
 from reasoner.metrics.counting import RowCounts, f1_from_sums, set_counts
 from reasoner.notices import say
-from reasoner.tasks.base import Said, Splits, Task
+from reasoner.tasks.base import RECIPES, Said, Splits, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -50,6 +50,7 @@ class NER(Task[NERExample, Entities]):
     Example = NERExample
     default_head = "token_classification"
     offered = frozenset({"legal_steps"})
+    recipes = RECIPES | {"best": {"head": "crf", "refit": True}}
 
     labels: Sequence[str] = ()
     """IOB2 tags, in the order of the model's outputs; empty: found in the data."""

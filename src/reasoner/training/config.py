@@ -106,6 +106,10 @@ class TrainingConfig:
     """Evaluations without improvement after which training stops; None: never. The best weights are kept either way."""
     min_delta: float = 0.0
     """By how much the score must be better than the best to count as improvement for `patience`."""
+    refit: bool = False
+    """Once the best weights are known, train anew on the training and the validation rows together, up to the same
+    share of the steps, and keep that model. Scores on validation, temperature and thresholds remain those of the first,
+    and nothing but a test split says how good the second is. Twice the time and more. Not with a stream."""
     evaluate_before: bool = True
     """Score the model before training as well, so that the report can say what training gave."""
     validation_share: float = 0.1
@@ -256,7 +260,7 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("lr_scheduler_type", f"one of {', '.join(SCHEDULES)}", SCHEDULES.__contains__),
     ("on_divergence", f"one of {', '.join(ON_DIVERGENCE)}", ON_DIVERGENCE.__contains__),
     (
-        "balanced_sampling fast_dropout evaluate_before full_determinism fsdp gradient_checkpointing use_cpu "
+        "balanced_sampling fast_dropout refit evaluate_before full_determinism fsdp gradient_checkpointing use_cpu "
         "disable_tqdm",
         "True or False",
         lambda value: isinstance(value, bool),
