@@ -34,6 +34,8 @@ _EXPORTS = {
     "KnowledgeGraph": "reasoner.graphs.store",
     "Triple": "reasoner.graphs.triples",
     "extract_triples": "reasoner.graphs.triples",
+    "Reranker": "reasoner.graphs.reranking",
+    "rerank": "reasoner.graphs.reranking",
     "Samples": "reasoner.sampling",
     "sample": "reasoner.sampling",
     "register_head": "reasoner.registry",
@@ -126,6 +128,7 @@ if TYPE_CHECKING:
     from reasoner.experiments.variants import compare
     from reasoner.explanations import explain
     from reasoner.fairness import bias
+    from reasoner.graphs.reranking import Reranker, rerank
     from reasoner.graphs.store import KnowledgeGraph
     from reasoner.graphs.triples import Triple, extract_triples
     from reasoner.heads.base import TaskHead
