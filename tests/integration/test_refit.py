@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from task_cases import CASES
 
 import reasoner
 from reasoner import synthetic
@@ -104,3 +105,17 @@ def test_compare_counts_the_time_of_both(lively_bert):
     plain, refit = board.runs
     assert refit["error"] is None and refit["steps"] == 5 + 7 and plain["steps"] == 5
     assert refit["scores"]["validation"] == plain["scores"]["validation"]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_best_recipe_of_every_task_trains_is_saved_and_predicts(name, lively_bert, tmp_path):
+    case = CASES[name]
+    settings = {name: value for name, value in RUN.items() if name != "check"}
+    result = reasoner.fine_tune(
+        lively_bert, case.splits, task=case.task, recipe="best", max_steps=2, output_dir=tmp_path / "out", **settings
+    )
+    assert any(f"recipe='best' for {case.task} sets" in notice for notice in result.run.notices)
+    assert result.run.config["refit"] is True
+    loaded, metric = reasoner.load(tmp_path / "out", use_cpu=True), result.run.primary_metric
+    assert loaded.evaluate(case.splits["test"])[metric] == pytest.approx(result.metrics["test"][metric])
+    assert len(result.predict(case.inputs)) == len(case.inputs)
