@@ -21,6 +21,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "reasoner"
 ROWS = (
     (
         "api",
+        "behaviour",
         "experiments",
         "explanations",
         "fairness",
@@ -33,7 +34,7 @@ ROWS = (
     ),
     ("contrastive", "likelihood", "pretraining", "sampling", "tuning"),
     ("recipes", "recording", "refitting"),
-    ("distillation", "origins", "preparation", "result", "resuming", "seeds"),
+    ("debiasing", "distillation", "origins", "preparation", "result", "resuming", "seeds"),
     (
         "calibration",
         "checks",

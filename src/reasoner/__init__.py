@@ -19,6 +19,7 @@ _EXPORTS = {
     "shortcuts": "reasoner.meter",
     "robustness": "reasoner.invariance",
     "bias": "reasoner.fairness",
+    "heuristics": "reasoner.behaviour.cases",
     "explain": "reasoner.explanations",
     "compare": "reasoner.experiments.variants",
     "search": "reasoner.experiments.hyperparameters",
@@ -51,6 +52,7 @@ _EXPORTS = {
     "RobustnessCard": "reasoner.reports.robustness",
     "Edit": "reasoner.edits.catalog",
     "BiasReport": "reasoner.reports.bias",
+    "HeuristicsReport": "reasoner.reports.heuristics",
     "Explanation": "reasoner.reports.explanation",
     "WordGroup": "reasoner.edits.groups",
     "Leaderboard": "reasoner.reports.leaderboard",
@@ -105,6 +107,7 @@ __all__ = [*_EXPORTS, *_MODULES]  # noqa: PLE0604
 if TYPE_CHECKING:
     from reasoner import heads, losses, metrics, synthetic, tasks, testing, verifiers
     from reasoner.api import check, fine_tune, load, load_together, read_rows
+    from reasoner.behaviour.cases import heuristics
     from reasoner.checks.findings import Finding
     from reasoner.checks.report import CheckReport
     from reasoner.comparison import Comparison
@@ -153,6 +156,7 @@ if TYPE_CHECKING:
     from reasoner.reinforcement.functions import dpo, grpo
     from reasoner.reports.bias import BiasReport
     from reasoner.reports.explanation import Explanation
+    from reasoner.reports.heuristics import HeuristicsReport
     from reasoner.reports.leaderboard import Leaderboard
     from reasoner.reports.robustness import RobustnessCard
     from reasoner.reports.shortcuts import ShortcutReport

@@ -38,6 +38,8 @@ class Encoded(NamedTuple):
     """Of a frozen part of the network, one entry a feature."""
     teacher: Callable[[Batch], Outputs] | None = None
     """Gives what a teacher says of a batch of the features; see `distillation`."""
+    bias: Callable[[Batch], Tensor] | None = None
+    """Gives what a shortcut tells of a batch of the features; see `debiasing`."""
 
     def parts(self) -> Iterator[Encoded]:
         """Return the same in parts of `PART` examples."""

@@ -105,6 +105,9 @@ def _measured(
     config: TrainingConfig,
 ) -> ShortcutReport:
     """Train what is to be trained, score everything on one split, and compare."""
+    alone = replace(config, evaluate_before=False, debias=None, debias_form=None, debias_strength=None)
+    if config.debias is not None:
+        say("shortcuts: the parts are trained without debias, which is against what they show.")
     trained = [*([WHOLE] if result is None else []), *parts]
     if trained:
         plural = "s" if len(trained) > 1 else ""
@@ -114,7 +117,7 @@ def _measured(
     scored = [_evaluated(result, WHOLE, "whole", "", examples[split])]
     for name, part in parts.items():
         viewed = {split: [part.view(example) for example in rows] for split, rows in examples.items()}
-        partly = _train_named(train, name, viewed, replace(config, evaluate_before=False), trained)
+        partly = _train_named(train, name, viewed, alone, trained)
         scored.append(_evaluated(partly, name, "partial", part.unseen, viewed[split]))
     task = result.predictor.task
     for name, reorder in task.reordered_inputs().items():

@@ -182,6 +182,23 @@ class TaskModel(nn.Module):
         ours, theirs = (self.head.scaled(given, temperature) for given in (outputs, said))
         return temperature**2 * self.head.distillation(ours, theirs, batch)
 
+    def debiased(self, outputs: Outputs, bias: Tensor, form: str) -> Outputs:
+        """Return the outputs as the loss of a training against a shortcut reads them; see `debiasing`.
+
+        Args:
+            outputs: of a batch.
+            bias: what the shortcut tells of its features. For "product" its log-probabilities, which the head adds to
+                its own. For "focal" a weight for each, (features, 1), by which the gradient of its outputs is
+                multiplied: that of the loss is then that of the weighted sum over rows, whatever the head's loss is.
+            form: which of both.
+        """
+        if form == "focal":
+            return {
+                name: value.detach() + bias.reshape(-1, *[1] * (value.ndim - 1)) * (value - value.detach())
+                for name, value in outputs.items()
+            }
+        return self.head.debiased(outputs, bias)
+
     def train(self, mode: bool = True) -> Self:
         """Set training mode, except in parts that are frozen whole: no dropout is active there."""
         super().train(mode)

@@ -12,7 +12,7 @@ from reasoner.data.batching import Batches, ShareOfBatches
 from reasoner.data.feature_file import Ints
 from reasoner.data.sampling import strata_of
 from reasoner.data.streams import StreamedRows
-from reasoner.errors import ConfigError
+from reasoner.errors import ConfigError, suggestion
 from reasoner.evaluation import Encoded
 from reasoner.inference import Predictor
 from reasoner.layerwise import rate_factors
@@ -42,6 +42,7 @@ def check_options(task: Task[Any, Any], config: TrainingConfig) -> None:
     for name in ("distillation_weight", "distillation_temperature"):
         if config.teacher is None and getattr(config, name) is not None:
             raise ConfigError(f"{name} means nothing without a teacher. Give teacher=, or leave it out.")
+    _check_debias(task, config)
     if config.augmentation_edits is not None and not config.augmentation:
         raise ConfigError(
             "augmentation_edits means nothing without augmentation. Give augmentation=1, or leave it out."
@@ -53,26 +54,45 @@ def check_options(task: Task[Any, Any], config: TrainingConfig) -> None:
         )
 
 
+def _check_debias(task: Task[Any, Any], config: TrainingConfig) -> None:
+    if config.debias is None:
+        for name in ("debias_form", "debias_strength"):
+            if getattr(config, name) is not None:
+                raise ConfigError(f"{name} means nothing without debias. Give debias=, or leave it out.")
+        return
+    known = [*task.partial_inputs(), *task.shallow_features()]
+    if not known:
+        raise ConfigError(f"debias: {type(task).__name__} has no shortcut to train against. Leave it out.")
+    if config.debias not in known:
+        raise ConfigError(f"debias: there is no '{config.debias}' here. {suggestion(config.debias, known)}")
+    if config.augmentation:
+        raise ConfigError("debias does not go with augmentation: a row and its copy would stand in both halves of the "
+                          "rows that the shortcut is learned from. Leave one of them out.")  # fmt: skip
+
+
 @torch.no_grad()
 def check_head(predictor: Predictor, data: Encoded, config: TrainingConfig) -> None:
-    """Refuse R-Drop where the head does not say how far two predictions are apart: one row is run to see it.
+    """Refuse R-Drop and debiasing where the head cannot do what they need: one row is run to see it.
 
     Raises:
-        ConfigError: if it does not.
+        ConfigError: if it cannot.
     """
-    if not config.r_drop:
+    if not config.r_drop and config.debias is None:
         return
     model = predictor.model.eval()
     for batch in predictor.batches(Encoded(data.examples[:1], data.features[:1])):
         placed = batch.to(predictor.device)
         outputs = model(placed)
-        model.divergence(outputs, outputs, placed)
+        if config.r_drop:
+            model.divergence(outputs, outputs, placed)
+        if config.debias is not None:
+            model.debiased(outputs, torch.zeros((), device=predictor.device), "product")
 
 
 def extras(model: Any, config: TrainingConfig, rows: Encoded, text_loss: Callable[[Any], LossSum] | None) -> Extras:
     """Return what the objectives that are on need: adversarial training attacks the table that looks up tokens."""
     attacked = model.network.get_input_embeddings() if config.adversarial_epsilon else None
-    return Extras(attacked, rows.teacher, text_loss)
+    return Extras(attacked, rows.teacher, text_loss, rows.bias)
 
 
 def training_batches(

@@ -38,7 +38,7 @@ MEANINGLESS = (
     *("frozen_cache_mb", "frozen_cache_disk_mb", "balanced_sampling", "r_drop", "adversarial_epsilon"),
     "language_modeling_weight",
     *("layer_decay", "head_learning_rate", "reinitialize_layers", "checkpoint_steps", "keep_checkpoints"),
-    *("teacher", "distillation_weight", "distillation_temperature"),
+    *("teacher", "distillation_weight", "distillation_temperature", "debias", "debias_form", "debias_strength"),
 )
 """Settings of a training on a task that this one does not have."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from reasoner.data.examples import examples_from_rows
 from reasoner.data.sources import read_splits
 from reasoner.errors import ConfigError, raise_if_any
 from reasoner.tasks.base import Task
 
+T = TypeVar("T")
 ONE_SOURCE = "the data"
 """What rows are called that nobody named."""
 
@@ -32,6 +33,22 @@ def scored_rows(
     if type(task).said is Task.said or getattr(task, "kind", None) == "number":
         raise ConfigError(f"Predictions of {type(task).__name__} cannot be told apart, equal or not: it has no `said`.")
     splits = examples_from_rows(read_splits(data, columns=columns), task.schema(task.settings()))
+    name, examples = chosen_split(splits, data, split)
+    raise_if_any(task.problems(examples))
+    return name, examples
+
+
+def chosen_split(splits: Mapping[str, list[T]], data: Any, split: str | None) -> tuple[str, list[T]]:
+    """Return the name of the split that was asked for and its rows.
+
+    Args:
+        splits: all of them.
+        data: what they were read from: one source alone is called "the data".
+        split: which; None: test, else validation, else train.
+
+    Raises:
+        ConfigError: if there is no such split, or no row.
+    """
     if not splits:
         raise ConfigError("There are no rows. Give some, with gold.")
     if list(splits) == ["train"] and not isinstance(data, Mapping):
@@ -39,5 +56,4 @@ def scored_rows(
     name = split or next(name for name in ("test", "validation", *splits) if name in splits)
     if name not in splits:
         raise ConfigError(f"split is '{name}', and the data has {', '.join(splits)}. Give one of them.")
-    raise_if_any(task.problems(splits[name]))
     return name, splits[name]

@@ -57,6 +57,7 @@ def check_stream(splits: Mapping[str, Any], config: TrainingConfig) -> None:
     for name, on, why in (
         ("balanced_sampling", config.balanced_sampling, "labels are drawn alike from all rows"),
         ("teacher", config.teacher is not None, "what it says is computed for all rows before training"),
+        ("debias", config.debias is not None, "what the shortcut tells is computed for all rows before training"),
     ):
         if on:
             raise ConfigError(f"{name} does not go with a stream of training rows: {why}. Leave it out.")

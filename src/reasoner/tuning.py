@@ -15,6 +15,7 @@ from reasoner.checks.run import run_checks
 from reasoner.checks.subject import Subject
 from reasoner.comparison import compare, write_scores
 from reasoner.data.streams import StreamedRows
+from reasoner.debiasing import Train, biased
 from reasoner.distillation import taught
 from reasoner.evaluation import Encoded, Evaluation, plain
 from reasoner.frozen import keep_states
@@ -108,7 +109,13 @@ def train_on_examples(
                         learned=learned, tokenizer=predictor.tokenizer, predictor=predictor, encoded=encoded)
             )  # fmt: skip
         beside = text_loss(predictor, source, config)
-        return _trained(predictor, encoded, run, config, folder, [_Epochs(method), *callbacks], beside, resume, known)
+
+        def part(rows: Mapping[str, Sequence[Any]], config: TrainingConfig) -> Predictor:
+            trained = train_on_examples(model, rows, task=learned, method=method, config=config, tokenizer=tokenizer)
+            return trained.predictor
+
+        callbacks = [_Epochs(method), *callbacks]
+        return _trained(predictor, encoded, run, config, folder, callbacks, beside, resume, known, part)
 
 
 def _checked(subject: Subject) -> dict[str, Any]:
@@ -129,6 +136,7 @@ def _trained(
     beside: TextLoss | None,
     resume: bool | None,
     known: Known | None,
+    part: Train,
 ) -> Result:
     """Score, train, score again and compare, save; or go on with it, or load what came of it."""
     if folder is not None:
@@ -137,8 +145,7 @@ def _trained(
         resumption = resumption_of(predictor, encoded, run, config, folder if resume is not None else None, callbacks)
         if folder is not None and resumption is not None and not resumption.begin(bool(resume)):
             return load_result(folder, use_cpu=config.use_cpu, batch_size=config.per_device_eval_batch_size)
-        if config.teacher is not None:
-            encoded = _with_teacher(predictor, encoded, run, config)
+        encoded = _with_others(predictor, encoded, run, config, part)
         encoded = keep_states(predictor, encoded, config)
         before = _score_before(predictor, encoded, run) if config.evaluate_before else None
         doubted = _train(predictor, encoded, run, config, folder, callbacks, beside, resumption, known)
@@ -151,13 +158,19 @@ def _trained(
         return Result(predictor, run, doubted)
 
 
-def _with_teacher(
-    predictor: Predictor, encoded: Mapping[str, Encoded], run: Run, config: TrainingConfig
-) -> dict[str, Encoded]:
-    """Return the splits, the training rows with what the teacher says of them, and write who it is into the record."""
-    rows, told = taught(predictor, encoded["train"], config)
-    run.config.update(told)
-    return {**encoded, "train": rows}
+def _with_others(
+    predictor: Predictor, encoded: Mapping[str, Encoded], run: Run, config: TrainingConfig, part: Train
+) -> Mapping[str, Encoded]:
+    """Return the splits, the training rows with what a teacher and a shortcut tell of them, and record who they are."""
+    if config.teacher is not None:
+        rows, told = taught(predictor, encoded["train"], config)
+        run.config.update(told)
+        encoded = {**encoded, "train": rows}
+    if config.debias is not None:
+        rows, told = biased(predictor, encoded, config, part)
+        run.config.update(told)
+        encoded = {**encoded, "train": rows}
+    return encoded
 
 
 def _train(

@@ -76,6 +76,18 @@ def test_with_another_model_beside(objective, tiny_bert, rows_of, tmp_path: Path
     assert_same_run(result, whole)
 
 
+@pytest.mark.parametrize("shortcut", ["hypothesis only", "word overlap"])
+def test_against_a_shortcut(shortcut, tiny_bert, rows_of, tmp_path: Path):
+    settings: dict[str, Any] = {"task": "nli", "debias": shortcut, "num_train_epochs": 2, "checkpoint_steps": 3}
+    whole = tune(tiny_bert, rows_of("NLI"), tmp_path / "whole", callbacks=[Break()], **settings)
+    with pytest.raises(Broken):
+        tune(tiny_bert, rows_of("NLI"), tmp_path / "broken", callbacks=[Break("step", 8)], **settings)
+    result = tune(tiny_bert, rows_of("NLI"), tmp_path / "broken", callbacks=[Break()], resume=True, **settings)
+    assert any("goes on after step 6" in notice for notice in result.run.notices)
+    assert_same_run(result, whole)
+    assert result.run.config["debias_accuracy"] == whole.run.config["debias_accuracy"]
+
+
 class SignalAtTheEnd(Callback):
     """Sends a signal when all steps are made, and the mean of the best weights is scored."""
 

@@ -127,6 +127,20 @@ class TaskHead(nn.Module, ABC):
         """
         raise ConfigError(f"teacher: {type(self).__name__} has no distillation. Take another head, or leave it out.")
 
+    def debiased(self, outputs: Outputs, bias: Tensor) -> Outputs:
+        """Return the outputs with a shortcut's log-probabilities added to them, for the loss of a training against it.
+
+        A softmax over them is then the product of both probabilities (product of experts).
+
+        Args:
+            outputs: of a batch.
+            bias: (features, outputs), of the labels of each feature; (features, 1) where features are choices.
+
+        Raises:
+            ConfigError: if this head chooses no label for a text, or no choice.
+        """
+        raise ConfigError(f"debias: {type(self).__name__} chooses no label of a text by a softmax. Leave it out.")
+
     def gold_probabilities(self, outputs: Outputs, batch: Batch) -> GoldProbabilities | None:
         """Return how probable the gold is, without a graph, on the device of the outputs: the label review reads it.
 

@@ -40,6 +40,10 @@ class MultipleChoiceHead(TaskHead):
         """Return the divergence over the choices of each question."""
         return grouped_kullback_leibler(outputs["logits"].squeeze(-1), teacher["logits"].squeeze(-1), batch.group)
 
+    def debiased(self, outputs: Outputs, bias: Tensor) -> Outputs:
+        """Return the logits of the choices with the shortcut's added."""
+        return {"logits": outputs["logits"].float() + bias}
+
     def predict(self, outputs: Outputs, batch: Batch) -> list[Any]:
         """Return the logit of each choice as a float."""
         scores: list[Any] = outputs["logits"].squeeze(-1).float().cpu().tolist()

@@ -94,6 +94,12 @@ class SequenceClassificationHead(TaskHead):
             ours, theirs = (torch.stack([logits, torch.zeros_like(logits)], dim=-1) for logits in (ours, theirs))
         return kullback_leibler(ours, theirs).sum()
 
+    def debiased(self, outputs: Outputs, bias: torch.Tensor) -> Outputs:
+        """Return the logits of one label with the shortcut's added; several labels, or a number, have none."""
+        if self.problem_type != "single_label_classification":
+            return super().debiased(outputs, bias)
+        return {"logits": outputs["logits"].float() + bias}
+
     def gold_probabilities(self, outputs: Outputs, batch: Batch) -> GoldProbabilities | None:
         """Return those of each text's one label; where several may hold there is no other label, but yes or no."""
         if self.problem_type != "single_label_classification":

@@ -9,6 +9,7 @@ from __future__ import annotations
 from reasoner.synthetic.choices import multiple_choice_pack
 from reasoner.synthetic.entities import ner_pack
 from reasoner.synthetic.gym import reasoning_gym_pack
+from reasoner.synthetic.heuristics import heuristics_pack
 from reasoner.synthetic.inference import nli_pack
 from reasoner.synthetic.links import link_prediction_pack
 from reasoner.synthetic.nested import nested_ner_pack
@@ -21,6 +22,7 @@ from reasoner.synthetic.wording import generation_pack
 __all__ = [
     "dialogue_pack",
     "generation_pack",
+    "heuristics_pack",
     "intent_and_slots_pack",
     "link_prediction_pack",
     "multiple_choice_pack",

@@ -256,6 +256,10 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
         """Return the parts of the input that should not do alone, by name, such as "hypothesis only"."""
         return {}
 
+    def shallow_features(self) -> dict[str, Callable[[ExampleT], Sequence[float]]]:
+        """Return, by name, numbers of a row that should not tell its label, such as word overlap; see `debias`."""
+        return {}
+
     def reordered_inputs(self) -> dict[str, Callable[[ExampleT, Random], ExampleT]]:
         """Return, by name, what may be done to an example without a change of what is right, gold included."""
         return {}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from reasoner.data.examples import Example, label_column, text_column
 from reasoner.data.labels import label_config, meaning, ordered_as
+from reasoner.data.overlap import overlap
 from reasoner.data.prompts import CLOZE, plain_word
 from reasoner.errors import DataError
 from reasoner.metrics.counting import RowCounts, mean_counts, mean_from_sums
@@ -131,6 +132,10 @@ class NLI(Classification):
             "hypothesis only": PartialInput("premise", lambda example: replace(example, premise="")),
             "premise only": PartialInput("hypothesis", lambda example: replace(example, hypothesis="")),
         }
+
+    def shallow_features(self) -> dict[str, Callable[[Any], Sequence[float]]]:
+        """Return how the words of both sides overlap, and negations, in the manner of Clark et al. (2019)."""
+        return {"word overlap": lambda example: overlap(example.premise, example.hypothesis)}
 
     def example_from_input(self, value: Any) -> NLIExample:
         """Accept `{"premise", "hypothesis"}` or a pair."""

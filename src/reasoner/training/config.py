@@ -13,6 +13,7 @@ from reasoner.errors import ConfigError, suggestion
 OPTIMIZERS = ("adamw", "sgd")
 SCHEDULES = ("linear", "cosine", "constant")
 ON_DIVERGENCE = ("stop", "halve")
+DEBIAS_FORMS = ("product", "focal")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +87,18 @@ class TrainingConfig:
     distillation_temperature: float | None = None
     """What the logits of both models are divided by before the teacher's probabilities are learned: above 1 the labels
     that it thinks improbable count more. None: 2. Only with `teacher`."""
+    debias: str | None = None
+    """Train against a shortcut, so that less is learned of what it tells already: the name of a part of the input
+    (`Task.partial_inputs`, such as "hypothesis only") or of a few numbers of a row (`Task.shallow_features`, such as
+    "word overlap"). Models of the shortcut alone come first, on half of the rows each. See docs/robustness.md."""
+    debias_form: str | None = None
+    """"product": the shortcut's log-probabilities are added to the model's in the loss (product of experts: Clark et
+    al., 2019, https://arxiv.org/abs/1909.03683; He et al., 2019, https://arxiv.org/abs/1908.10763). "focal": rows count
+    less whose label the shortcut tells (Karimi Mahabadi et al., 2020, https://arxiv.org/abs/1909.06321, section 3.2).
+    None: "product". Only with `debias`."""
+    debias_strength: float | None = None
+    """"product": what the shortcut's log-probabilities are multiplied by. "focal": the power of 1 - its probability of
+    the right label that a row is weighed by. None: 1 and 2, as in the papers. Only with `debias`."""
     language_modeling_weight: float = 0.0
     """Also predict tokens of the batch's own texts, and add this times the mean loss of that to the task's mean loss
     (Radford et al., 2018: 0.5; Chronopoulou et al., 2019, https://arxiv.org/abs/1902.10547). The checkpoint must have
@@ -197,6 +210,12 @@ class TrainingConfig:
         weight, temperature = self.distillation_weight, self.distillation_temperature
         return 0.5 if weight is None else weight, 2.0 if temperature is None else temperature
 
+    @property
+    def debiasing(self) -> tuple[str, float]:
+        """How the shortcut is used, and how strongly."""
+        form, strength = self.debias_form or "product", self.debias_strength
+        return form, (2.0 if form == "focal" else 1.0) if strength is None else float(strength)
+
     def _problems(self) -> list[str]:
         return [
             f"{name} is {getattr(self, name)!r}; it must be {wanted}."
@@ -237,12 +256,14 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
         _number(lambda x: x >= 0),
     ),
     (
-        "learning_rate head_learning_rate distillation_temperature",
+        "learning_rate head_learning_rate distillation_temperature debias_strength",
         "None or a number above 0",
         _none_or(_number(lambda x: x > 0)),
     ),
     ("distillation_weight", "None or from 0 to 1", _none_or(_number(lambda x: 0 <= x <= 1))),
     ("teacher", "None, a folder that this library wrote, or a Result", _none_or(_is_teacher)),
+    ("debias", "None or the name of a shortcut", _none_or(lambda value: isinstance(value, str) and value != "")),
+    ("debias_form", f"None or one of {', '.join(DEBIAS_FORMS)}", _none_or(DEBIAS_FORMS.__contains__)),
     ("layer_decay", "None or above 0 and at most 1", _none_or(_number(lambda x: 0 < x <= 1))),
     ("adam_epsilon", "a number above 0", _number(lambda x: x > 0)),
     ("adam_beta1 adam_beta2 sgd_momentum", "in [0, 1)", _number(lambda x: 0 <= x < 1)),

@@ -1,4 +1,4 @@
-"""What gives a batch's gradient: one pass, two that must agree (R-Drop), one more on attacked embeddings; a teacher?"""
+"""What gives a batch's gradient: one pass, two (R-Drop), one on attacked embeddings; a teacher, a shortcut?"""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ class Extras:
     """Gives the teacher's outputs for a batch on the model's device, for distillation."""
     text_loss: Callable[[Any], LossSum] | None = None
     """Gives the loss of predicting tokens of such a batch, for language modelling."""
+    bias: Callable[[Any], Tensor] | None = None
+    """Gives what a shortcut tells of such a batch, for training against it."""
 
 
 class Objective:
@@ -42,13 +44,18 @@ class Objective:
     the task's loss counts 1 - weight, and weight counts what `model.distillation` gives: temperature squared times the
     Kullback-Leibler divergence from the teacher's probabilities, both at that temperature.
 
+    Debiasing (Clark et al., 2019, https://arxiv.org/abs/1909.03683, section 3.2; Karimi Mahabadi et al., 2020,
+    https://arxiv.org/abs/1909.06321, section 3.2): in each of these passes the task's loss is that of the outputs that
+    `model.debiased` gives, in which a shortcut has its say.
+
     Language modelling beside the task (Radford et al., 2018, section 3.2): the mean loss of predicting tokens of the
     batch's texts, times `language_modeling_weight` and what the task's loss counts in the batch, is added once.
 
     Args:
         model: has `loss`, and for R-Drop `divergence(outputs, other, batch)`: a scalar, summed over what the loss
-            counts; likewise for distillation `distillation(outputs, teacher, batch, temperature=)`.
-        config: `r_drop`, `adversarial_epsilon`, `distillation` and `language_modeling_weight`.
+            counts; likewise for distillation `distillation(outputs, teacher, batch, temperature=)`; for debiasing
+            `debiased(outputs, bias, form)`.
+        config: `r_drop`, `adversarial_epsilon`, `distillation`, `debias` and `language_modeling_weight`.
         extras: what these need.
         precision: gives a context for the forward passes.
 
@@ -68,15 +75,17 @@ class Objective:
         wanted = {
             "adversarial_epsilon": (config.adversarial_epsilon, extras.embeddings, "embeddings"),
             "teacher": (config.teacher is not None, extras.teacher, "teacher"),
+            "debias": (config.debias is not None, extras.bias, "bias"),
             "language_modeling_weight": (config.language_modeling_weight, extras.text_loss, "text_loss"),
         }
         for name, (is_on, given, what) in wanted.items():
             if is_on and given is None:
                 raise ConfigError(f"{name}: the trainer lacks what it needs for that. Give Extras({what}=...).")
         self.model, self.precision, self.embeddings = model, precision, extras.embeddings
-        self.teacher, self.text_loss = extras.teacher, extras.text_loss
+        self.teacher, self.text_loss, self.bias = extras.teacher, extras.text_loss, extras.bias
         self.r_drop, self.epsilon = config.r_drop, config.adversarial_epsilon
         self.weight, self.temperature = config.distillation
+        self.form, _ = config.debiasing
         self.text_weight = config.language_modeling_weight
         self._compared = False
 
@@ -109,14 +118,18 @@ class Objective:
         return loss
 
     def _run(self, batch: Any) -> tuple[Any, LossSum, Tensor]:
-        """Return the outputs, the task's loss, and what is to become small: its total, or with the teacher's share."""
+        """Return the outputs, the task's loss, and what is to become small: its total, or that of the other options."""
         outputs = self.model(batch)
         loss: LossSum = self.model.loss(outputs, batch)  # type: ignore[operator]
+        total = loss.total
+        if self.bias is not None:
+            beside = self.model.debiased(outputs, self.bias(batch), self.form)  # type: ignore[operator]
+            total = self.model.loss(beside, batch).total  # type: ignore[operator]
         if self.teacher is None:
-            return outputs, loss, loss.total
+            return outputs, loss, total
         said, temperature = self.teacher(batch), self.temperature
         apart: Tensor = self.model.distillation(outputs, said, batch, temperature=temperature)  # type: ignore[operator]
-        return outputs, loss, (1 - self.weight) * loss.total + self.weight * apart
+        return outputs, loss, (1 - self.weight) * total + self.weight * apart
 
     def _divergence(self, outputs: Any, other: Any, batch: Any) -> Tensor:
         divergence: Tensor = self.model.divergence(outputs, other, batch)  # type: ignore[operator]
