@@ -20,6 +20,7 @@ _EXPORTS = {
     "robustness": "reasoner.invariance",
     "bias": "reasoner.fairness",
     "heuristics": "reasoner.behaviour.cases",
+    "contrast": "reasoner.behaviour.contrast_sets",
     "explain": "reasoner.explanations",
     "compare": "reasoner.experiments.variants",
     "search": "reasoner.experiments.hyperparameters",
@@ -53,6 +54,8 @@ _EXPORTS = {
     "Edit": "reasoner.edits.catalog",
     "BiasReport": "reasoner.reports.bias",
     "HeuristicsReport": "reasoner.reports.heuristics",
+    "ContrastEdit": "reasoner.edits.changing",
+    "ContrastReport": "reasoner.reports.contrast",
     "Explanation": "reasoner.reports.explanation",
     "WordGroup": "reasoner.edits.groups",
     "Leaderboard": "reasoner.reports.leaderboard",
@@ -108,6 +111,7 @@ if TYPE_CHECKING:
     from reasoner import heads, losses, metrics, synthetic, tasks, testing, verifiers
     from reasoner.api import check, fine_tune, load, load_together, read_rows
     from reasoner.behaviour.cases import heuristics
+    from reasoner.behaviour.contrast_sets import contrast
     from reasoner.checks.findings import Finding
     from reasoner.checks.report import CheckReport
     from reasoner.comparison import Comparison
@@ -115,6 +119,7 @@ if TYPE_CHECKING:
     from reasoner.data.features import Batch, Feature
     from reasoner.data.pairs import sentence_pairs
     from reasoner.edits.catalog import Edit
+    from reasoner.edits.changing import ContrastEdit
     from reasoner.edits.groups import WordGroup
     from reasoner.errors import (
         CheckpointError,
@@ -155,6 +160,7 @@ if TYPE_CHECKING:
     from reasoner.registry import register_head, register_method, register_task, register_verifier
     from reasoner.reinforcement.functions import dpo, grpo
     from reasoner.reports.bias import BiasReport
+    from reasoner.reports.contrast import ContrastReport
     from reasoner.reports.explanation import Explanation
     from reasoner.reports.heuristics import HeuristicsReport
     from reasoner.reports.leaderboard import Leaderboard

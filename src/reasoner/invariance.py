@@ -8,7 +8,7 @@ from typing import Any
 
 from reasoner.comparison import counted_together
 from reasoner.edits.catalog import Edit, chosen
-from reasoner.edits.rows import EditedRow, edited_rows, said_after
+from reasoner.edits.rows import EditedRow, edited_rows, said_after, said_in_words
 from reasoner.errors import ReasonerError
 from reasoner.evaluation import Evaluation
 from reasoner.metrics import paired_bootstrap, share_interval
@@ -16,7 +16,7 @@ from reasoner.notices import collect, say
 from reasoner.reports.robustness import EditOutcome, FlippedRow, RobustnessCard
 from reasoner.result import Result, load_result
 from reasoner.scored_rows import scored_rows
-from reasoner.tasks.base import Said, Task
+from reasoner.tasks.base import Task
 
 SHOWN = 3
 """Flipped rows that are shown of each edit."""
@@ -131,14 +131,6 @@ def _shown(task: Task[Any, Any], row: EditedRow, original: Any, was: Any, now: A
         where=original.where,
         before={name: text.before for name, text in row.texts.items()},
         after={name: text.text for name, text in row.texts.items()},
-        said_before=_in_words(task.said(was), original.texts),
-        said_after=_in_words(task.said(now), row.example.texts),
+        said_before=said_in_words(task.said(was), original.texts),
+        said_after=said_in_words(task.said(now), row.example.texts),
     )
-
-
-def _in_words(said: frozenset[Said] | None, texts: Mapping[str, str]) -> list[str]:
-    """Return what was said, in the order of the text."""
-    return [
-        f"{texts[item.field][item.start : item.end]} ({item.name})" if item.field else item.name
-        for item in sorted(said or (), key=lambda item: (item.field, item.start, item.name))
-    ]

@@ -61,6 +61,19 @@ def said_after(said: frozenset[Said] | None, texts: Mapping[str, Edited]) -> fro
     return frozenset(found)
 
 
+def said_in_words(said: frozenset[Said] | None, texts: Mapping[str, str]) -> list[str]:
+    """Return what was said of a row, for people, in the order of the text: a label; "Oslo (place)".
+
+    Args:
+        said: what `Task.said` gave.
+        texts: of the row, by name.
+    """
+    return [
+        f"{texts[item.field][item.start : item.end]} ({item.name})" if item.field else item.name
+        for item in sorted(said or (), key=lambda item: (item.field, item.start, item.name))
+    ]
+
+
 def augmented(
     task: Task[Any, Any], examples: Mapping[str, Sequence[Any]], config: TrainingConfig
 ) -> Mapping[str, Sequence[Any]]:

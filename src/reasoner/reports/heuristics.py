@@ -94,5 +94,5 @@ class HeuristicsReport:
         return (
             f"The model's label '{self.entailing}' counts as entailed, and {others} as not entailed. It says entailed "
             f"of {self.said_entailed.rate:.1%} of the rows. In rows as HANS has them all words of the hypothesis "
-            "stand in the premise: a model that goes by that alone is right on the entailed half and wrong on the other."
+            "stand in the premise: a model that goes by that alone is right on the entailed half and no other."
         )

@@ -7,6 +7,7 @@ generalisation and not memory. Only the packs of reasoning-gym are drawn from it
 from __future__ import annotations
 
 from reasoner.synthetic.choices import multiple_choice_pack
+from reasoner.synthetic.contrasts import contrast_pack
 from reasoner.synthetic.entities import ner_pack
 from reasoner.synthetic.gym import reasoning_gym_pack
 from reasoner.synthetic.heuristics import heuristics_pack
@@ -20,6 +21,7 @@ from reasoner.synthetic.stories import story_pack
 from reasoner.synthetic.wording import generation_pack
 
 __all__ = [
+    "contrast_pack",
     "dialogue_pack",
     "generation_pack",
     "heuristics_pack",

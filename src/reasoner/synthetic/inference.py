@@ -82,24 +82,25 @@ def relation(premise: Form, hypothesis: Form, worlds: tuple[World, ...]) -> str:
 def _row(random: Random, pool: Pool, index: int) -> Row:
     name = random.choice(tuple(PHENOMENA))
     label = LABELS[index % len(LABELS)]
-    hypothesis, premises = random.choice(_choices(name, pool))
+    hypothesis, premises = random.choice(choices_of(name, pool))
     premise = random.choice(premises[label])
     slots = PHENOMENA[name].slots(random, pool)
     return {
-        "premise": _sentence(premise, slots),
-        "hypothesis": _sentence(hypothesis, slots),
+        "premise": sentence(premise, slots),
+        "hypothesis": sentence(hypothesis, slots),
         "label": label,
         "phenomenon": name,
     }
 
 
-def _sentence(form: Form, slots: Slots) -> str:
+def sentence(form: Form, slots: Slots) -> str:
+    """Return a form with its words filled in."""
     text = form.template.format(**slots)
     return f"{text[0].upper()}{text[1:]}."
 
 
 @cache
-def _choices(name: str, pool: Pool) -> list[tuple[Form, dict[str, list[Form]]]]:
+def choices_of(name: str, pool: Pool) -> list[tuple[Form, dict[str, list[Form]]]]:
     """Return each form that can be a hypothesis under all three labels, with its premises by label."""
     phenomenon = PHENOMENA[name]
     forms = phenomenon.forms(pool)
