@@ -24,7 +24,8 @@ LENGTH = 128
 SIDES: dict[str, dict[str, Any]] = {
     "plain": {},
     "overlap": {"debias": "word overlap"},
-    "overlap x2": {"debias": "word overlap", "debias_strength": 2.0},
+    "half overlap": {"debias": "word overlap", "debias_strength": 0.5},
+    "full overlap": {"debias": "full overlap"},
     "overlap focal": {"debias": "word overlap", "debias_form": "focal"},
     "hypothesis": {"debias": "hypothesis only"},
     "hypothesis focal": {"debias": "hypothesis only", "debias_form": "focal"},

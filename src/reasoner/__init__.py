@@ -21,6 +21,8 @@ _EXPORTS = {
     "bias": "reasoner.fairness",
     "heuristics": "reasoner.behaviour.cases",
     "contrast": "reasoner.behaviour.contrast_sets",
+    "checklist": "reasoner.behaviour.checking",
+    "checklist_cases": "reasoner.behaviour.checking",
     "explain": "reasoner.explanations",
     "compare": "reasoner.experiments.variants",
     "search": "reasoner.experiments.hyperparameters",
@@ -56,6 +58,7 @@ _EXPORTS = {
     "HeuristicsReport": "reasoner.reports.heuristics",
     "ContrastEdit": "reasoner.edits.changing",
     "ContrastReport": "reasoner.reports.contrast",
+    "ChecklistReport": "reasoner.reports.checklist",
     "Explanation": "reasoner.reports.explanation",
     "WordGroup": "reasoner.edits.groups",
     "Leaderboard": "reasoner.reports.leaderboard",
@@ -111,6 +114,7 @@ if TYPE_CHECKING:
     from reasoner import heads, losses, metrics, synthetic, tasks, testing, verifiers
     from reasoner.api import check, fine_tune, load, load_together, read_rows
     from reasoner.behaviour.cases import heuristics
+    from reasoner.behaviour.checking import checklist, checklist_cases
     from reasoner.behaviour.contrast_sets import contrast
     from reasoner.checks.findings import Finding
     from reasoner.checks.report import CheckReport
@@ -160,6 +164,7 @@ if TYPE_CHECKING:
     from reasoner.registry import register_head, register_method, register_task, register_verifier
     from reasoner.reinforcement.functions import dpo, grpo
     from reasoner.reports.bias import BiasReport
+    from reasoner.reports.checklist import ChecklistReport
     from reasoner.reports.contrast import ContrastReport
     from reasoner.reports.explanation import Explanation
     from reasoner.reports.heuristics import HeuristicsReport

@@ -136,6 +136,10 @@ class Predictor:
         examples = self.task.in_context(self._examples(inputs), whole=True)
         return [finished(prediction) for prediction in self._predictions(examples)]
 
+    def predict_examples(self, examples: Sequence[Any]) -> list[Any]:
+        """Return the predictions for examples of the task, which need no gold."""
+        return list(self._predictions(self.task.in_context(examples, whole=True)))
+
     def with_task(self, task: Task[Any, Any]) -> Predictor:
         """Return the same predictor with other decision thresholds."""
         return replace(self, task=task)

@@ -134,8 +134,14 @@ class NLI(Classification):
         }
 
     def shallow_features(self) -> dict[str, Callable[[Any], Sequence[float]]]:
-        """Return how the words of both sides overlap, and negations, in the manner of Clark et al. (2019)."""
-        return {"word overlap": lambda example: overlap(example.premise, example.hypothesis)}
+        """Return how the words of both sides overlap, and negations, in the manner of Clark et al. (2019).
+
+        "full overlap" is no more than whether all words of the hypothesis stand in the premise, and in which order.
+        """
+        return {
+            "word overlap": lambda example: overlap(example.premise, example.hypothesis),
+            "full overlap": lambda example: overlap(example.premise, example.hypothesis)[1:4],
+        }
 
     def example_from_input(self, value: Any) -> NLIExample:
         """Accept `{"premise", "hypothesis"}` or a pair."""
