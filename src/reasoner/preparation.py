@@ -20,6 +20,7 @@ from reasoner.data.rows import Row
 from reasoner.data.sources import read_splits
 from reasoner.data.splits import cut_validation
 from reasoner.data.streams import Stream, StreamedRows, stream_taken_out
+from reasoner.edits.changing import with_counterfactuals
 from reasoner.edits.rows import augmented
 from reasoner.errors import ConfigError, DataError, Problem, raise_if_any
 from reasoner.evaluation import Encoded
@@ -251,7 +252,7 @@ def prepared(
         ConfigError: see `build_predictor`.
     """
     predictor = build_predictor(source, task, config=config, tokenizer=tokenizer, reserved=method.reserved_positions)
-    rows = augmented(predictor.task, examples, config)
+    rows = augmented(predictor.task, with_counterfactuals(predictor.task, examples, config), config)
     encoded = {split: predictor.encode(part, name=split, cache=config.feature_cache) for split, part in rows.items()}
     method.apply(predictor.model)
     check_learns(predictor.model, method)

@@ -108,3 +108,41 @@ def test_what_has_no_sets_is_refused(entailing: reasoner.Result) -> None:
     ):
         with pytest.raises(error, match=message):
             reasoner.contrast(entailing, ROWS, **settings)
+
+
+def test_counterfactuals_are_training_on_the_changed_rows_too(lively_bert: Path) -> None:
+    pack = reasoner.synthetic.nli_pack(train=24, validation=9, test=9)
+    settings = {**QUICK, "max_steps": 6, "per_device_train_batch_size": 4}
+    result = reasoner.fine_tune(lively_bert, pack, task="nli", counterfactuals=True, **settings)
+    opposite = {"entailment": "contradiction", "contradiction": "entailment"}
+    said = [notice for notice in result.run.notices if notice.startswith("counterfactuals: ")]
+    train = reasoner.contrast(result, pack["train"])["negation"]
+    assert said[0].startswith(f"counterfactuals: {train.whole.rows} changed rows") and train.whole.rows > 2
+    made = [
+        {**row, "hypothesis": f"It is not true that {_small(row['hypothesis'])}", "label": opposite[row["label"]]}
+        for row in pack["train"]
+        if row["label"] in opposite and _finite(row["hypothesis"])
+    ]
+    assert len(made) == train.whole.rows
+    by_hand = reasoner.fine_tune(lively_bert, {**pack, "train": [*pack["train"], *made]}, task="nli", **settings)
+    assert [row["loss"] for row in by_hand.history] == [row["loss"] for row in result.history]
+    with_debias = reasoner.fine_tune(
+        lively_bert, pack, task="nli", counterfactuals=True, debias="word overlap", **settings
+    )
+    assert f"the {24 + len(made)} training rows" in " ".join(with_debias.run.notices)
+
+
+def _finite(text: str) -> bool:
+    return bool({"was", "did", "didn't", "were", "is", "are", "has", "hasn't"} & set(text.rstrip(".").split()))
+
+
+def _small(text: str) -> str:
+    from reasoner.edits.changing import FIRST_WORDS
+
+    return text[0].lower() + text[1:] if text.split()[0].casefold() in FIRST_WORDS else text
+
+
+def test_counterfactuals_are_refused_where_no_label_is_certain(tiny_bert: Path, rows_of) -> None:
+    rows = rows_of("Classification")
+    with pytest.raises(ConfigError, match="counterfactuals: for Classification no change is known"):
+        reasoner.fine_tune(tiny_bert, {"train": rows}, task="classification", counterfactuals=True, **QUICK)

@@ -219,3 +219,11 @@ def test_robustness(run):
     printed = run("robustness.py", "--epochs", "1")
     assert "Robustness: nli, accuracy" in printed
     assert "mean flip rate" in printed.lower()
+
+
+def test_behaviour(run, tmp_path: Path):
+    printed = run("behaviour.py", "--epochs", "1")
+    assert printed.count("Heuristics: accuracy") == printed.count("Contrast: nli on test (90 rows)") == 2
+    assert printed.count("Checklist: nli, behaviour.yaml: ") == 2
+    debiased = reasoner.load(tmp_path / "out" / "debiased")
+    assert debiased.run.config["debias"] == "word overlap"

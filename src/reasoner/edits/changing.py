@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reasoner.data.edited import Edited, Replacement
 from reasoner.data.labels import meaning
+from reasoner.data.streams import StreamedRows
 from reasoner.edits import words
 from reasoner.errors import ConfigError, suggestion
+from reasoner.notices import say
 from reasoner.tasks.base import Task
 from reasoner.tasks.nli import NLI
 from reasoner.tasks.qa import QuestionAnswering
+
+if TYPE_CHECKING:
+    from reasoner.training.config import TrainingConfig
 
 _AUXILIARIES = """am is are was were isn't aren't wasn't weren't has have had does do did can could will would may might
     must shall should"""
@@ -142,3 +147,31 @@ def contrasts_of(task: Task[Any, Any], edits: Iterable[str | ContrastEdit] | Non
     if not names or len(set(names)) < len(names):
         raise ConfigError(f"contrast: give at least one edit, and each name once, not {', '.join(names) or 'none'}.")
     return tuple(found)
+
+
+def with_counterfactuals(
+    task: Task[Any, Any], examples: Mapping[str, Sequence[Any]], config: TrainingConfig
+) -> Mapping[str, Sequence[Any]]:
+    """Return the splits, the training rows followed by what the task's changes make of them, with its new gold.
+
+    So a row and its counterpart, which differ in little, are learned with different labels (Kaushik et al., 2020,
+    https://arxiv.org/abs/1909.12434). Of each row each change that applies is made once.
+
+    Raises:
+        ConfigError: if the task has no such change, or the training rows are a stream.
+    """
+    if not config.counterfactuals:
+        return examples
+    rows = examples["train"]
+    own = next((found for kind, found in CONTRASTS.items() if isinstance(task, kind)), ())
+    if not own or isinstance(rows, StreamedRows):
+        why = "train is a stream" if own else f"for {type(task).__name__} no change is known with a certain new label"
+        raise ConfigError(f"counterfactuals: {why}. Leave it out, or give such rows in train.")
+    made = [
+        changed
+        for edit in own
+        for number, row in enumerate(rows)
+        if (changed := edit.make(task, row, Random(f"{config.seed} {edit.name} {number}"))) is not None
+    ]
+    say(f"counterfactuals: {len(made)} changed rows with their new labels are learned beside the {len(rows)} given.")
+    return {**examples, "train": [*rows, *made]}

@@ -40,6 +40,9 @@ class TrainingConfig:
     right as it is (Ribeiro et al., 2020; see docs/robustness.md): an epoch is as much longer. 0: none."""
     augmentation_edits: Sequence[str] | None = None
     """Names of the edits; None: all of them. Only with `augmentation`."""
+    counterfactuals: bool = False
+    """Learn beside each training row what a small change makes of it after which another label is right for certain
+    (Kaushik et al., 2020, https://arxiv.org/abs/1909.12434; see docs/behaviour.md for the changes)."""
     gradient_accumulation_steps: int = 1
     """Batches an optimiser step; the gradient is that of one large batch."""
     learning_rate: float | None = None
@@ -281,8 +284,8 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("lr_scheduler_type", f"one of {', '.join(SCHEDULES)}", SCHEDULES.__contains__),
     ("on_divergence", f"one of {', '.join(ON_DIVERGENCE)}", ON_DIVERGENCE.__contains__),
     (
-        "balanced_sampling fast_dropout refit evaluate_before full_determinism fsdp gradient_checkpointing use_cpu "
-        "disable_tqdm",
+        "balanced_sampling counterfactuals fast_dropout refit evaluate_before full_determinism fsdp use_cpu disable_tqdm "
+        "gradient_checkpointing",
         "True or False",
         lambda value: isinstance(value, bool),
     ),
