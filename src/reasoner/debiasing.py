@@ -12,7 +12,7 @@ from torch import Tensor
 from reasoner.data.feature_file import group_sizes
 from reasoner.data.features import Batch
 from reasoner.data.splits import cut_validation
-from reasoner.errors import ConfigError
+from reasoner.errors import ConfigError, DataError
 from reasoner.evaluation import Encoded
 from reasoner.inference import Predictor
 from reasoner.notices import collect, muted, say, tell
@@ -65,12 +65,11 @@ def biased(
         train: for a part of the input.
 
     Raises:
-        ConfigError: if no row has what the bias model is to do without.
-        DataError: if the rows cannot be cut in two.
+        ConfigError: if no row has what the bias model is to do without, or the rows cannot be cut in two.
     """
     task, rows = predictor.task, encoded["train"].examples
     name, (form, strength) = str(config.debias), config.debiasing
-    halves = cut_validation([row.group for row in rows], [row.stratum for row in rows], share=0.5, seed=config.seed)
+    halves = _halves(rows, config.seed)
     before = random_states()
     if name in task.partial_inputs():
         said = _said_of_parts(task, encoded, halves, config, train)
@@ -87,6 +86,15 @@ def biased(
     return encoded["train"]._replace(bias=BiasOutputs(values)), told
 
 
+def _halves(rows: Sequence[Any], seed: int) -> tuple[list[int], list[int]]:
+    """Cut the rows in two; those of one premise, or of equal texts, are on one side."""
+    try:
+        return cut_validation([row.group for row in rows], [row.stratum for row in rows], share=0.5, seed=seed)
+    except DataError as error:
+        raise ConfigError(f"debias: the {len(rows)} training rows cannot be cut in two, since {rows[0].kept_together} "
+                          "stay together. Give more, or leave it out.") from error  # fmt: skip
+
+
 def _said_of_parts(
     task: Task[Any, Any],
     encoded: Mapping[str, Encoded],
@@ -99,7 +107,7 @@ def _said_of_parts(
     rows, validation = ([part.view(row) for row in encoded[split].examples] for split in ("train", "validation"))
     if rows == list(encoded["train"].examples):
         raise ConfigError(f"debias: no row has a {part.unseen}, so that '{config.debias}' is the whole input.")
-    settings = replace(config, evaluate_before=False, **PLAIN)
+    settings = replace(config, evaluate_before=False, counterfactuals=False, **PLAIN)
     said: list[Any] = [None] * len(rows)
     for number, (own, other) in enumerate((halves, halves[::-1]), 1):
         tell(f"Bias model {number} of 2: {config.debias}, {len(own):,} rows.")

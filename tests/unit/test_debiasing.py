@@ -184,6 +184,13 @@ def test_a_part_that_is_the_whole_is_refused(prepare):
         biased(predictor, {"train": data, "validation": data}, config, train=lambda *_: pytest.fail("trained"))
 
 
+def test_rows_that_cannot_be_cut_in_two_are_refused(prepare):
+    rows = [{**ROWS[0], "hypothesis": f"h {n}", "label": label} for n, label in enumerate(("entailment", "neutral"))]
+    predictor, data = prepare(NLI(), rows=rows)
+    with pytest.raises(ConfigError, match="2 training rows cannot be cut in two, since rows of equal text"):
+        biased(predictor, {"train": data}, TrainingConfig(debias="word overlap"), train=lambda *_: None)
+
+
 # --- what is refused -------------------------------------------------------------------------------------------------
 
 
