@@ -25,6 +25,7 @@ SIDES: dict[str, dict[str, Any]] = {
     "plain": {},
     "overlap": {"debias": "word overlap"},
     "half overlap": {"debias": "word overlap", "debias_strength": 0.5},
+    "quarter overlap": {"debias": "word overlap", "debias_strength": 0.25},
     "full overlap": {"debias": "full overlap"},
     "overlap focal": {"debias": "word overlap", "debias_form": "focal"},
     "hypothesis": {"debias": "hypothesis only"},
