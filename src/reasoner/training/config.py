@@ -284,8 +284,8 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("lr_scheduler_type", f"one of {', '.join(SCHEDULES)}", SCHEDULES.__contains__),
     ("on_divergence", f"one of {', '.join(ON_DIVERGENCE)}", ON_DIVERGENCE.__contains__),
     (
-        "balanced_sampling counterfactuals fast_dropout refit evaluate_before full_determinism fsdp use_cpu disable_tqdm "
-        "gradient_checkpointing",
+        "balanced_sampling counterfactuals fast_dropout refit evaluate_before full_determinism fsdp use_cpu "
+        "disable_tqdm gradient_checkpointing",
         "True or False",
         lambda value: isinstance(value, bool),
     ),
