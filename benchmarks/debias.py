@@ -1,7 +1,7 @@
 """HANS by heuristic, and the score in domain, of inference models trained with and without a shortcut against them.
 
     python benchmarks/debias.py --data DATA/nli/mnli --hans DATA/nli/hans --seeds 0 1 2
-    python benchmarks/debias.py --data DATA/nli/mnli --hans DATA/nli/hans --rows 3000 --sides plain "half overlap" --seeds 0
+    python benchmarks/debias.py --data DATA/nli/mnli --hans DATA/nli/hans --sides plain "half overlap" --rows 3000
 
 All sides have the same rows, settings and seed, and begin from the same weights; which weights are kept is decided by
 the score on validation, in domain. The label of HANS is compared as its paper has it: neutral and contradiction are not
