@@ -31,8 +31,8 @@ ROWS = (
         "testing",
         "untrained",
     ),
-    ("contrastive", "likelihood", "pretraining", "sampling", "tuning"),
-    ("distillation", "origins", "preparation", "result", "resuming", "seeds"),
+    ("continuing", "contrastive", "likelihood", "pretraining", "sampling", "tuning"),
+    ("distillation", "origins", "preparation", "previous", "result", "resuming", "seeds"),
     (
         "calibration",
         "checks",
@@ -40,6 +40,7 @@ ROWS = (
         "edits",
         "frozen",
         "joint",
+        "measured",
         "options",
         "review",
         "scored_rows",
@@ -52,7 +53,7 @@ ROWS = (
     ("encoding", "fingerprints", "language_model", "model"),
     ("reports", "synthetic", "tasks"),
     ("frozen_parts", "heads", "layerwise"),
-    ("data", "methods", "networks", "prefixes", "training", "verifiers"),
+    ("data", "methods", "networks", "prefixes", "protections", "training", "verifiers"),
     ("added", "base_model", "chains", "execution", "losses", "metrics", "packing", "registry"),
     ("errors", "notices", "untrusted"),
 )

@@ -87,6 +87,10 @@ _EXPORTS = {
     "IA3": "reasoner.methods.ia3",
     "Prefix": "reasoner.methods.prefix",
     "Prompt": "reasoner.methods.prompt",
+    "Replay": "reasoner.protections",
+    "EWC": "reasoner.protections",
+    "LwF": "reasoner.protections",
+    "OwnAdapter": "reasoner.protections",
     "ReasonerError": "reasoner.errors",
     "DataError": "reasoner.errors",
     "LabelError": "reasoner.errors",
@@ -146,6 +150,7 @@ if TYPE_CHECKING:
     from reasoner.methods.prompt import Prompt
     from reasoner.methods.top_k import TopK
     from reasoner.pretraining import Pretraining, pretrain
+    from reasoner.protections import EWC, LwF, OwnAdapter, Replay
     from reasoner.registry import register_head, register_method, register_task, register_verifier
     from reasoner.reinforcement.functions import dpo, grpo
     from reasoner.reports.bias import BiasReport

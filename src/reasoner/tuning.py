@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from reasoner import options
 from reasoner.added import UNUSED_COPIES
 from reasoner.base_model import model_source
@@ -22,6 +20,7 @@ from reasoner.evaluation import Encoded, Evaluation, plain
 from reasoner.frozen import keep_states
 from reasoner.inference import Predictor
 from reasoner.joint import TextLoss, text_loss
+from reasoner.measured import training_metrics
 from reasoner.methods.base import Method
 from reasoner.metrics import greater_is_better
 from reasoner.notices import collect, say
@@ -32,23 +31,24 @@ from reasoner.preparation import (
     task_class_and_settings,
     versions,
 )
+from reasoner.previous.known import Previous
+from reasoner.previous.start import Start
 from reasoner.registry import name_of
 from reasoner.reports.run import Run
 from reasoner.result import Result, load_result
 from reasoner.resuming import Resumption, resumption_of
 from reasoner.review import LabelRecord, LabelRecorder
 from reasoner.storage import save_folder
-from reasoner.streaming import StreamBatches, StreamPlace, settings_for, task_from
+from reasoner.streaming import StreamBatches, StreamPlace, settings_for
 from reasoner.tasks.base import Task
 from reasoner.training.callbacks import Callback, HistoryFile, Progress
 from reasoner.training.compiling import Compiler
 from reasoner.training.config import TrainingConfig
 from reasoner.training.determinism import deterministic
 from reasoner.training.early_stopping import EarlyStopping
-from reasoner.training.engine import matrix_peak, training_operations
-from reasoner.training.forecast import Forecast, peak_memory_mib
+from reasoner.training.engine import matrix_peak
+from reasoner.training.forecast import Forecast
 from reasoner.training.guard import LossWatch
-from reasoner.training.history import History
 from reasoner.training.ranks import current
 from reasoner.training.trainer import Trainer
 from reasoner.whole_model import WholeModel, check_fsdp
@@ -73,6 +73,7 @@ def train_on_examples(
     sources: Mapping[str, str] | None = None,
     record: ReadingRecord | None = None,
     resume: bool | None = None,
+    previous: Previous | None = None,
 ) -> Result:
     """Do what `fine_tune` does once the data was read: train, score before and after, save.
 
@@ -88,27 +89,33 @@ def train_on_examples(
         sources: for the record, where each split came from.
         record: what reading met; with it, data and model are checked first; None: they are not.
         resume: with a folder, as in `fine_tune`; None: no checkpoints are written either.
+        previous: the model that is taught again, in the place of `model`.
     """
     with collect(), deterministic(config.full_determinism):
         task_class, settings = task_class_and_settings(task)
-        source = model_source(model)
+        start = Start(previous, named=isinstance(task, str))
+        source = model_source(model) if previous is None else previous.source
         say_origin(source)
-        config = settings_for(config, examples["train"])
-        learned = task_from(task_class, settings, examples, method=method)
+        config = start.config_for(settings_for(config, examples["train"]), method, examples["train"])
+        learned = start.task(task_class, settings, examples, method)
         options.check_options(learned, config)
         check_fsdp(config, method)
-        predictor, encoded = prepared(source, learned, examples, method=method, config=config, tokenizer=tokenizer)
+        predictor, encoded = prepared(
+            source, learned, examples, method=method, config=config, tokenizer=start.tokenizer(tokenizer),
+            begin=start.begin, replayed=start.replayed(examples["train"]),
+        )  # fmt: skip
+        start.look_at(predictor, method, encoded["train"], config)
         options.check_head(predictor, encoded["train"], config)
         config = _with_learning_rate(config, method, predictor)
-        run = record_of(model, predictor, examples, method=repr(method), sources=sources or {},
+        run = record_of(start.model(model), predictor, examples, method=repr(method), sources=sources or {},
                         config=_settings(config, predictor))  # fmt: skip
         if record is not None:
             run.checks = _checked(
                 Subject(examples=examples, record=record, config=config, source=source, task_class=task_class,
                         learned=learned, tokenizer=predictor.tokenizer, predictor=predictor, encoded=encoded)
             )  # fmt: skip
-        beside = text_loss(predictor, source, config)
-        return _trained(predictor, encoded, run, config, folder, [_Epochs(method), *callbacks], beside, resume)
+        beside, own = text_loss(predictor, source, config), [_Epochs(method), *callbacks]
+        return _trained(predictor, encoded, run, config, folder, own, beside, resume, start)
 
 
 def _checked(subject: Subject) -> dict[str, Any]:
@@ -128,20 +135,25 @@ def _trained(
     callbacks: Sequence[Callback],
     beside: TextLoss | None,
     resume: bool | None,
+    start: Start,
 ) -> Result:
     """Score, train, score again and compare, save; or go on with it, or load what came of it."""
     if folder is not None:
         _ = predictor.model.base  # refuses now what could not be saved later
+    run.continued = start.told(run.labels)
     with collect() as notices:
-        resumption = resumption_of(predictor, encoded, run, config, folder if resume is not None else None, callbacks)
+        resumption = resumption_of(predictor, encoded, run, config, folder if resume is not None else None, callbacks,
+                                   start.made_of())  # fmt: skip
         if folder is not None and resumption is not None and not resumption.begin(bool(resume)):
             return load_result(folder, use_cpu=config.use_cpu, batch_size=config.per_device_eval_batch_size)
         if config.teacher is not None:
-            encoded = _with_teacher(predictor, encoded, run, config)
+            encoded = _with_teacher(predictor, encoded, run, config, fewer_labels=start.teaches)
         encoded = keep_states(predictor, encoded, config)
         before = _score_before(predictor, encoded, run) if config.evaluate_before else None
-        doubted = _train(predictor, encoded, run, config, folder, callbacks, beside, resumption)
+        start.score_old(predictor)
+        doubted = _train(predictor, encoded, run, config, folder, callbacks, beside, resumption, start)
         predictor = _score(predictor, encoded, run, before)
+        run.continued |= start.compared(predictor)
         run.notices = list(notices)
         if folder is not None:
             _save(folder, predictor, run, finished=None if resumption is None else resumption.made_of)
@@ -151,10 +163,10 @@ def _trained(
 
 
 def _with_teacher(
-    predictor: Predictor, encoded: Mapping[str, Encoded], run: Run, config: TrainingConfig
+    predictor: Predictor, encoded: Mapping[str, Encoded], run: Run, config: TrainingConfig, *, fewer_labels: bool
 ) -> dict[str, Encoded]:
     """Return the splits, the training rows with what the teacher says of them, and write who it is into the record."""
-    rows, told = taught(predictor, encoded["train"], config)
+    rows, told = taught(predictor, encoded["train"], config, fewer_labels=fewer_labels)
     run.config.update(told)
     return {**encoded, "train": rows}
 
@@ -168,13 +180,14 @@ def _train(
     callbacks: Sequence[Callback],
     beside: TextLoss | None,
     resumption: Resumption | None,
+    start: Start,
 ) -> LabelRecord | None:
     """Train, write what happened into `run`, and return what training said of each row's label, if rows are kept."""
     metric = predictor.task.primary_metric
     rows = encoded["train"]
     kept = rows.states is not None  # the frozen weights do not multiply in every step
     peak = None if kept else matrix_peak(predictor.device, config.bf16)
-    batches, describe = options.training_batches(predictor, rows, config)
+    batches, describe = options.training_batches(predictor, rows, config, start.replay)
     watcher: StreamPlace | LabelRecorder
     if isinstance(batches, StreamBatches):
         watcher = StreamPlace(batches, run)
@@ -186,16 +199,16 @@ def _train(
         batches,
         config=config,
         watch=LossWatch(folder, describe=describe),
-        evaluate=lambda: whole.scored(lambda: predictor.evaluate(encoded["validation"]).metrics),
-        stopping=EarlyStopping(metric, greater_is_better(metric), config.patience, config.min_delta),
+        evaluate=lambda: whole.scored(lambda: start.scores(predictor, encoded["validation"])),
+        stopping=EarlyStopping(metric, greater_is_better(metric), config.patience, config.min_delta, start.limits),
         callbacks=[watcher, *_callbacks(predictor, encoded, run, config, folder, peak), *callbacks],
         rate_factors=options.factors(predictor.model, config),
-        extras=options.extras(whole.trained, config, rows, beside),
+        extras=start.extras(options.extras(whole.trained, config, rows, beside)),
     )
     history = trainer.train() if resumption is None else resumption.train(trainer)
     whole.bring()
     run.history, run.best_step, run.stopped_early = history.rows, history.best_step, history.stopped_early
-    run.metrics["train"] = _training_metrics(history, predictor, encoded["validation"], peak)
+    run.metrics["train"] = training_metrics(history, predictor, encoded["validation"], peak)
     return watcher.record() if isinstance(watcher, LabelRecorder) else None
 
 
@@ -223,44 +236,6 @@ def _callbacks(
         own += [HistoryFile(folder / "history.jsonl")] * current().main
         own += [_KeepBest(folder, predictor, run)]
     return own
-
-
-def _training_metrics(
-    history: History, predictor: Predictor, validation: Encoded, peak: float | None
-) -> dict[str, Any]:
-    """Return how training went: how long it took, how fast it was, and how much of it was padding."""
-    tokens_per_second = history.tokens / max(history.seconds, 1e-9)
-    operations = tokens_per_second / current().number * training_operations(predictor.model)
-    share = (
-        {}
-        if peak is None
-        else {
-            "peak_share": operations / peak,
-            "peak_operations_per_second": peak,
-        }
-    )
-    return {
-        "loss": [row["loss"] for row in history.rows if row["split"] == "train"][-1],
-        "seconds": history.seconds,
-        "tokens_per_second": tokens_per_second,
-        **share,
-        "steps": history.steps,
-        "epochs": history.epochs,
-        "evaluation_seconds": sum(history.evaluation_seconds),
-        "evaluations": len(history.evaluation_seconds),
-        **_machine(predictor.device),
-        "positions": history.positions,
-        "padding_share": 1 - history.tokens / history.positions,
-        "evaluation_padding_share": predictor.padding_share(validation),
-    }
-
-
-def _machine(device: torch.device) -> dict[str, Any]:
-    """Return how much of the machine training used."""
-    memory = peak_memory_mib(device)
-    return ({} if memory is None else {"peak_memory_mib": memory}) | (
-        {"threads": torch.get_num_threads()} if device.type == "cpu" else {}
-    )
 
 
 def _score(predictor: Predictor, encoded: Mapping[str, Encoded], run: Run, before: Evaluation | None) -> Predictor:

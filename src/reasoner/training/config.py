@@ -106,6 +106,9 @@ class TrainingConfig:
     """Evaluations without improvement after which training stops; None: never. The best weights are kept either way."""
     min_delta: float = 0.0
     """By how much the score must be better than the best to count as improvement for `patience`."""
+    max_forgetting: float | None = None
+    """With `after` and `protect`: stop when the score on old rows has fallen by more than this (0.02: two points of F1
+    or accuracy), and keep the best model before that; the first to count is the old model itself. None: never."""
     evaluate_before: bool = True
     """Score the model before training as well, so that the report can say what training gave."""
     validation_share: float = 0.1
@@ -239,6 +242,7 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ),
     ("distillation_weight", "None or from 0 to 1", _none_or(_number(lambda x: 0 <= x <= 1))),
     ("teacher", "None, a folder that this library wrote, or a Result", _none_or(_is_teacher)),
+    ("max_forgetting", "None or a number of at least 0", _none_or(_number(lambda x: x >= 0))),
     ("layer_decay", "None or above 0 and at most 1", _none_or(_number(lambda x: 0 < x <= 1))),
     ("adam_epsilon", "a number above 0", _number(lambda x: x > 0)),
     ("adam_beta1 adam_beta2 sgd_momentum", "in [0, 1)", _number(lambda x: 0 <= x < 1)),

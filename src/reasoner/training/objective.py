@@ -1,4 +1,4 @@
-"""What gives a batch's gradient: one pass, two that must agree (R-Drop), one more on attacked embeddings; a teacher?"""
+"""What gives a batch's gradient: one pass, two that must agree, one on attacked embeddings; a teacher, a penalty?"""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ class Extras:
     """Gives the teacher's outputs for a batch on the model's device, for distillation."""
     text_loss: Callable[[Any], LossSum] | None = None
     """Gives the loss of predicting tokens of such a batch, for language modelling."""
+    penalty: Callable[[], Tensor] | None = None
+    """Gives what the weights cost where they are, a scalar; it is added to the mean loss."""
 
 
 class Objective:
@@ -44,6 +46,8 @@ class Objective:
 
     Language modelling beside the task (Radford et al., 2018, section 3.2): the mean loss of predicting tokens of the
     batch's texts, times `language_modeling_weight` and what the task's loss counts in the batch, is added once.
+
+    A penalty (elastic weight consolidation, say) is added once, times what the task's loss counts in the batch.
 
     Args:
         model: has `loss`, and for R-Drop `divergence(outputs, other, batch)`: a scalar, summed over what the loss
@@ -74,7 +78,7 @@ class Objective:
             if is_on and given is None:
                 raise ConfigError(f"{name}: the trainer lacks what it needs for that. Give Extras({what}=...).")
         self.model, self.precision, self.embeddings = model, precision, extras.embeddings
-        self.teacher, self.text_loss = extras.teacher, extras.text_loss
+        self.teacher, self.text_loss, self.penalty = extras.teacher, extras.text_loss, extras.penalty
         self.r_drop, self.epsilon = config.r_drop, config.adversarial_epsilon
         self.weight, self.temperature = config.distillation
         self.text_weight = config.language_modeling_weight
@@ -98,6 +102,8 @@ class Objective:
                 if self.text_loss is not None:
                     text = self.text_loss(batch)
                     objective = objective + self.text_weight * loss.count * text.total / text.count
+                if self.penalty is not None:
+                    objective = objective + loss.count * self.penalty()
             seen(outputs)
             objective = objective if counts else objective * 0
             objective.backward()  # type: ignore[no-untyped-call]
