@@ -23,6 +23,7 @@ _EXPORTS = {
     "compare": "reasoner.experiments.variants",
     "search": "reasoner.experiments.hyperparameters",
     "read_settings": "reasoner.experiments.settings",
+    "teach": "reasoner.experiments.teaching",
     "zero_shot": "reasoner.untrained",
     "few_shot": "reasoner.untrained",
     "pretrain": "reasoner.pretraining",
@@ -53,6 +54,7 @@ _EXPORTS = {
     "WordGroup": "reasoner.edits.groups",
     "Leaderboard": "reasoner.reports.leaderboard",
     "SearchResult": "reasoner.reports.trials",
+    "Teaching": "reasoner.reports.teaching",
     "TrainingConfig": "reasoner.training.config",
     "Trainer": "reasoner.training.trainer",
     "Callback": "reasoner.training.callbacks",
@@ -127,6 +129,7 @@ if TYPE_CHECKING:
     )
     from reasoner.experiments.hyperparameters import search
     from reasoner.experiments.settings import read_settings
+    from reasoner.experiments.teaching import teach
     from reasoner.experiments.variants import compare
     from reasoner.explanations import explain
     from reasoner.fairness import bias
@@ -158,6 +161,7 @@ if TYPE_CHECKING:
     from reasoner.reports.leaderboard import Leaderboard
     from reasoner.reports.robustness import RobustnessCard
     from reasoner.reports.shortcuts import ShortcutReport
+    from reasoner.reports.teaching import Teaching
     from reasoner.reports.trials import SearchResult
     from reasoner.result import Result
     from reasoner.review import Review
