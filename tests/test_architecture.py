@@ -21,6 +21,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "reasoner"
 ROWS = (
     (
         "api",
+        "drifting",
         "experiments",
         "explanations",
         "fairness",

@@ -19,6 +19,7 @@ _EXPORTS = {
     "shortcuts": "reasoner.meter",
     "robustness": "reasoner.invariance",
     "bias": "reasoner.fairness",
+    "drift": "reasoner.drifting",
     "explain": "reasoner.explanations",
     "compare": "reasoner.experiments.variants",
     "search": "reasoner.experiments.hyperparameters",
@@ -50,6 +51,7 @@ _EXPORTS = {
     "RobustnessCard": "reasoner.reports.robustness",
     "Edit": "reasoner.edits.catalog",
     "BiasReport": "reasoner.reports.bias",
+    "DriftReport": "reasoner.reports.drift",
     "Explanation": "reasoner.reports.explanation",
     "WordGroup": "reasoner.edits.groups",
     "Leaderboard": "reasoner.reports.leaderboard",
@@ -115,6 +117,7 @@ if TYPE_CHECKING:
     from reasoner.data.examples import Example
     from reasoner.data.features import Batch, Feature
     from reasoner.data.pairs import sentence_pairs
+    from reasoner.drifting import drift
     from reasoner.edits.catalog import Edit
     from reasoner.edits.groups import WordGroup
     from reasoner.errors import (
@@ -157,6 +160,7 @@ if TYPE_CHECKING:
     from reasoner.registry import register_head, register_method, register_task, register_verifier
     from reasoner.reinforcement.functions import dpo, grpo
     from reasoner.reports.bias import BiasReport
+    from reasoner.reports.drift import DriftReport
     from reasoner.reports.explanation import Explanation
     from reasoner.reports.leaderboard import Leaderboard
     from reasoner.reports.robustness import RobustnessCard

@@ -17,6 +17,19 @@ ONE_SOURCE = "the data"
 def scored_rows(
     task: Task[Any, Any], data: Any, *, split: str | None, columns: Mapping[str, Any] | None
 ) -> tuple[str, list[Any]]:
+    """Return the name of the split and its examples, all of whose labels the task knows; see `chosen_rows`.
+
+    Raises:
+        DataError: if a row cannot be used, or holds a label that the task does not know.
+    """
+    name, examples = chosen_rows(task, data, split=split, columns=columns)
+    raise_if_any(task.problems(examples))
+    return name, examples
+
+
+def chosen_rows(
+    task: Task[Any, Any], data: Any, *, split: str | None, columns: Mapping[str, Any] | None
+) -> tuple[str, list[Any]]:
     """Return the name of the split and its examples.
 
     Args:
@@ -39,5 +52,4 @@ def scored_rows(
     name = split or next(name for name in ("test", "validation", *splits) if name in splits)
     if name not in splits:
         raise ConfigError(f"split is '{name}', and the data has {', '.join(splits)}. Give one of them.")
-    raise_if_any(task.problems(splits[name]))
     return name, splits[name]

@@ -91,7 +91,7 @@ def test_called_again_it_trains_nothing_and_says_the_same(lively_bert, tmp_path,
 
 def test_adapters_forget_nothing_and_it_is_said_what_that_means(lively_bert, tmp_path):
     found = taught(lively_bert, tmp_path / "adapters", protection="adapters", method="adapter")
-    assert found.transfer.forgetting == 0.0 and found.told_apart and "which batch a row is" in repr(found)
+    assert found.transfer.forgetting == 0.0 and found.told_apart and "by its own adapter" in repr(found)
     models = reasoner.load_together(dict(zip(found.batches, found.folders, strict=True)), use_cpu=True)
     for place, (name, model) in enumerate(models.items()):
         assert model.evaluate(BATCHES[name]["test"])["f1"] == found.matrix[2][place]
