@@ -180,14 +180,9 @@ def _split_problems(splits: Mapping[str, Sequence[Any]]) -> list[Problem]:
 
 
 def build_predictor(
-    source: Any,
-    task: Task[Any, Any],
-    *,
-    config: TrainingConfig,
-    tokenizer: Any = None,
-    reserved: int = 0,
+    source: Any, task: Task[Any, Any], *, config: TrainingConfig, tokenizer: Any = None, reserved: int = 0,
     taken_over: bool = False,
-) -> Predictor:
+) -> Predictor:  # fmt: skip
     """Load model and tokenizer for a task, on the device where it will run, seeded.
 
     Args:
