@@ -18,7 +18,7 @@ from reasoner.comparison import counted_together
 from reasoner.errors import ConfigError, raise_if_any
 from reasoner.evaluation import in_parts
 from reasoner.inference import Predictor
-from reasoner.metrics.shift import ShiftTest, classifier_test, holm, name_test, number_test, score_change
+from reasoner.metrics.shift import LEAST_ROWS, ShiftTest, classifier_test, holm, name_test, number_test, score_change
 from reasoner.notices import collect, say
 from reasoner.reports.drift import Change, DriftReport
 from reasoner.result import Result, load_result
@@ -92,23 +92,24 @@ def drift(
         task = predictor.task
         _, old = scored_rows(task, old_data, split=split, columns=columns)
         new, unknown = _new_rows(task, new_data, gold, split, columns)
-        sides = [seen(predictor, part) for part in (old, new)]
-        kept = [place for place, labels in enumerate(unknown) if not labels] if gold else []
-        scores = None
-        if kept:
-            found = [sides[1].predictions[place] for place in kept]
-            scores = (sides[0].predictions, old), (found, [new[place] for place in kept])
+        known = [example for example, labels in zip(new, unknown, strict=True) if not labels]
+        sides = None
+        if len(known) == len(new) or len(known) >= LEAST_ROWS:
+            sides = seen(predictor, old), seen(predictor, known)
+        scored = None
+        if gold and sides is not None:
+            scored = (sides[0].predictions, old), (sides[1].predictions, known)
         return DriftReport(
             task=result.run.task,
             metric=task.primary_metric,
             old_rows=len(old),
             new_rows=len(new),
             alpha=alpha,
-            changes=changes(*sides, alpha=alpha, seed=seed),
-            score=None if scores is None else _score(task, *scores, alpha=alpha),
-            scores=None if scores is None else tuple(float(task.score(*part)[task.primary_metric]) for part in scores),
+            changes=() if sides is None else changes(*sides, alpha=alpha, seed=seed),
+            score=None if scored is None else _score(task, *scored, alpha=alpha),
+            scores=None if scored is None else _scores(task, *scored),
             unknown_labels=dict(Counter(label for labels in unknown for label in labels)),
-            confidence_change=_surer(*sides),
+            confidence_change=None if sides is None else _surer(*sides),
         )
 
 
@@ -186,7 +187,7 @@ def _keep(found: list[torch.Tensor], _: Any, __: Any, output: Any) -> None:
 def changes(old: Seen, new: Seen, *, alpha: float, seed: int) -> tuple[Change, ...]:
     """Return the tests of inputs and predictions, corrected for their number."""
     tests: dict[str, ShiftTest | None] = {INPUTS: classifier_test(old.vectors, new.vectors, seed=seed)}
-    if min(len(old.confidences), len(new.confidences)) >= 20:
+    if min(len(old.confidences), len(new.confidences)) >= LEAST_ROWS:
         tests[CONFIDENCE] = number_test(old.confidences, new.confidences)
     else:
         say("drift: too few rows have a confidence to compare it.")
@@ -203,11 +204,16 @@ def _change(name: str, what: str, test: ShiftTest, alpha: float) -> Change:
     return Change(name=name, what=what, **test._asdict(), sure=test.p_value < alpha)
 
 
+def _scores(task: Task[Any, Any], old: tuple[Any, Any], new: tuple[Any, Any]) -> tuple[float, float]:
+    first, second = (float(task.score(*side)[task.primary_metric]) for side in (old, new))
+    return first, second
+
+
 def _score(task: Task[Any, Any], old: tuple[Any, Any], new: tuple[Any, Any], *, alpha: float) -> Change | None:
     """Return the change of the primary metric; None: the task has no counts, or too few rows can be scored."""
     sides = counted_together(task, [old, new])
-    if sides is None or min(len(side.counts) for side in sides) < 20:
-        say("drift: the change of the score has no interval (no counts, or fewer than 20 rows that can be scored).")
+    if sides is None or min(len(side.counts) for side in sides) < LEAST_ROWS:
+        say("drift: the change of the score has no interval (no counts, or too few rows).")
         return None
     first, second = sides
     return _change(

@@ -88,6 +88,10 @@ def test_labels_that_the_model_cannot_say_are_a_reason_by_themselves(result):
     report = reasoner.drift(result, new, old_data=rows(60, 12))
     assert report.unknown_labels == {"odd": 2} and report.worth_teaching is True
     assert "there are labels that it cannot say" in repr(report) and "odd (2 rows)" in repr(report)
+    assert report.scores[1] == result.evaluate(new[:60])["macro_f1"] and report.new_rows == 62
+    alone = reasoner.drift(result, new[50:], old_data=rows(60, 12))
+    assert alone.changes == () and alone.scores is None and alone.worth_teaching is True
+    assert "Teach it again" in repr(alone)
 
 
 def test_words_and_windows_are_read_as_prediction_reads_them(prepare):

@@ -179,6 +179,23 @@ def test_what_lora_learned_is_folded_in(lively_bert, tmp_path):
         again(tmp_path / "one", method="lora", output_dir=tmp_path / "four")
 
 
+def test_lora_on_an_old_model_is_saved_beside_it(old, tmp_path):
+    result = again(old[1], method="lora", protection="replay", protect=[OLD], output_dir=tmp_path / "two")
+    loaded = reasoner.load(tmp_path / "two", use_cpu=True)
+    assert loaded.predictor.model.base["name"] == str(old[1].resolve())
+    assert not (tmp_path / "two" / "model.safetensors").exists() and loaded.run.labels == result.run.labels
+    texts = [tuple(row["tokens"]) for part in (OLD, NEW) for row in part["test"]]
+    assert loaded.predict(texts) == result.predict(texts)
+
+
+def test_data_are_checked_and_each_seed_begins_at_the_old_model(old, tmp_path):
+    settings = {"protection": "replay", "protect": [OLD], "num_train_epochs": 1, "check": True}
+    result = again(old[1], seeds=[0, 1], output_dir=tmp_path / "two", **settings)
+    assert [row["seed"] for row in result.run.seeds] == [0, 1] and result.run.checks["findings"] is not None
+    alone = again(old[1], seed=result.run.config["seed"], **settings)
+    assert same(result, alone)
+
+
 def test_the_record_and_the_report_say_what_was_kept_and_what_was_lost(old, tmp_path):
     again(old[1], protection="replay", protect=[OLD], output_dir=tmp_path / "two")
     run = reasoner.load(tmp_path / "two", use_cpu=True).run

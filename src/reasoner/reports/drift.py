@@ -79,8 +79,8 @@ class DriftReport:
     def __repr__(self) -> str:
         table = self._table()
         said = [textwrap.wrap(line, WIDTH) for line in self._said()]
-        blocks = [[table.title, "=" * len(table.title)], table_lines(table, WIDTH), *said]
-        return "\n\n".join("\n".join(block) for block in blocks)
+        blocks = [[table.title, "=" * len(table.title)], table_lines(table, WIDTH) if table.rows else [], *said]
+        return "\n\n".join("\n".join(block) for block in blocks if block)
 
     def _repr_html_(self) -> str:
         from reasoner.reports.notebook import table_html
@@ -112,12 +112,14 @@ class DriftReport:
                    "calibrated, the share of right answers changes by about as much.")  # fmt: skip
         if self.unknown_labels:
             named = ", ".join(f"{name} ({rows:,} rows)" for name, rows in self.unknown_labels.items())
-            yield f"The model cannot say: {named}. These rows are not in the score."
-        yield (f"Where nothing has changed, some of the first {len(self.changes)} lines is called sure in at most "
-               f"{self.alpha:.0%} of cases.")  # fmt: skip
+            yield f"The model cannot say: {named}. These rows are in no figure above."
+        if self.changes:
+            yield (f"Where nothing has changed, some of the first {len(self.changes)} lines is called sure in at most "
+                   f"{self.alpha:.0%} of cases.")  # fmt: skip
 
     def _verdict(self) -> str:
         changed = "Inputs or predictions have changed" if self.drifted else "No change of inputs or predictions is sure"
+        changed = changed if self.changes else "Too few other rows are left to look for a change"
         if self.unknown_labels:
             return f"Teach it again: there are labels that it cannot say. {changed}."
         if self.worth_teaching:
