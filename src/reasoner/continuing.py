@@ -42,8 +42,7 @@ def previous_of(
     if isinstance(protect, (str, Path, Mapping)) or not isinstance(protect, Sequence):
         raise ConfigError(f"protect is {protect!r:.60}. Give a list of old data sets, such as protect=['old.jsonl'].")
     if after is None:
-        for name, given in (("protect", protect), ("protection", protection),
-                            ("max_forgetting", config.max_forgetting is not None)):  # fmt: skip
+        for name, given in (("protect", protect), ("protection", protection)):
             if given:
                 raise ConfigError(f"{name} means nothing without after=, the model that is taught again.")
         return None

@@ -65,8 +65,14 @@ class Start:
         return self.previous.predictor.tokenizer
 
     def config_for(self, config: TrainingConfig, method: Method, rows: Sequence[Any]) -> TrainingConfig:
-        """Return the settings; see `Previous.check` and `Previous.config_for`."""
+        """Return the settings; see `Previous.check` and `Previous.config_for`.
+
+        Raises:
+            ConfigError: as `Previous.check`, or if there is no old model that could forget.
+        """
         if self.previous is None:
+            if config.max_forgetting is not None:
+                raise ConfigError("max_forgetting means nothing without after=, the model that is taught again.")
             return config
         self.previous.check(config, method, rows)
         self.limits = {} if config.max_forgetting is None else {FORGETTING: config.max_forgetting}
