@@ -129,8 +129,10 @@ def _opened(config: TrainingConfig) -> tuple[Predictor, Run, str]:
 
 def _with_labels_of(student: Predictor, teacher: Predictor) -> Task[Any, Any]:
     """Return the teacher's task with the student's labels: it reads the gold, and its own outputs are the first."""
-    named = "labels" in {item.name for item in fields(teacher.task)}
-    return replace(teacher.task, **({"labels": getattr(student.task, "labels", ())} if named else {}))
+    if "labels" not in {item.name for item in fields(teacher.task)}:
+        return teacher.task
+    changes: dict[str, Any] = {"labels": getattr(student.task, "labels", ())}
+    return replace(teacher.task, **changes)
 
 
 def _checked(teacher: Predictor, student: Predictor, fewer_labels: bool = False) -> list[int] | None:

@@ -154,7 +154,8 @@ def seen(predictor: Predictor, examples: Sequence[Any]) -> Seen:
         of_features = np.zeros((sum(map(len, data.features)), model.head.width), np.float32)
         records: list[Any] = [None] * len(of_features)
         for batch in predictor.batches(data):
-            placed, found = batch.to(predictor.device), []
+            placed = batch.to(predictor.device)
+            found: list[torch.Tensor] = []
             keep = partial(_keep, found)
             hook = model.backbone.register_forward_hook(keep)
             try:

@@ -157,8 +157,10 @@ def _check(batches: Mapping[str, Any], protection: Protection | None, method: Me
 
 def _taught(plan: _Plan) -> Teaching:
     """Teach each batch, score it on all, and put the scores together."""
-    records, lines, untrained = Records(plan.folder), [], [None] * len(plan.batches)
-    stopped, result = [], None
+    records, result = Records(plan.folder), None
+    lines: list[list[float | None]] = []
+    untrained: list[float | None] = [None] * len(plan.batches)
+    stopped: list[bool] = []
     for number, name in enumerate(plan.batches):
         tell(f"Batch {number + 1} of {len(plan.batches)}: {name}.")
         with collect(apart=True):

@@ -110,8 +110,8 @@ def _learning(model: TaskModel, weights: Mapping[str, Tensor]) -> Iterator[None]
     try:
         for weight, _ in marks:
             weight.requires_grad_(False)
-        for weight in weights.values():
-            weight.requires_grad_(True)
+        for asked in weights.values():
+            asked.requires_grad_(True)
         yield
     finally:
         for weight, mark in marks:

@@ -141,7 +141,8 @@ class Previous:
             elif (now or was) != was:
                 raise ConfigError(f"after: the old model's {name} is {was!r}, and the task's {now!r}. Give the same.")
         if "labels" in {item.name for item in fields(task_class)} and getattr(old, "labels", ()):
-            kept["labels"] = self._labels(task_class, kept, () if settings is None else settings["labels"], examples)
+            given = () if settings is None else settings["labels"]
+            kept["labels"] = self._labels(task_class, kept, given, examples)
         return task_from(task_class, kept, examples, method=method)
 
     def _labels(
