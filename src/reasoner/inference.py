@@ -44,8 +44,8 @@ class Predictor:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
-        return next(self.model.parameters()).device
+        """Where the model is; one without weights of PyTorch's, of an ONNX file, is on the CPU."""
+        return next((weight.device for weight in self.model.parameters()), torch.device("cpu"))
 
     def encode(self, examples: Sequence[Any], *, name: str = "", cache: str | Path | None = None) -> Encoded:
         """Make features of examples; what was cut is said, with the split's `name` before it; see `encoding.encode`."""

@@ -254,8 +254,6 @@ class TaskModel(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write the weights, or what was added to a base, and the head's own if it has any, into a folder."""
-        from safetensors.torch import save_file
-
         if self.added is None:
             with quietly():
                 self.network.save_pretrained(folder)
@@ -263,6 +261,12 @@ class TaskModel(nn.Module):
             self.network.config.architectures = [type(self.network).__name__]
             self.network.config.save_pretrained(folder)
             self.added.save(folder)
+        self.save_head(folder)
+
+    def save_head(self, folder: Path) -> None:
+        """Write the weights of the head's own, if it has any."""
+        from safetensors.torch import save_file
+
         state = {name: tensor.contiguous() for name, tensor in self.head.state_dict().items()}
         if state:
             save_file(state, folder / HEAD_FILE)
@@ -279,8 +283,6 @@ class TaskModel(nn.Module):
         Raises:
             CheckpointError: if a file is missing or does not fit, or the base model is not what it was.
         """
-        from safetensors.torch import load_file
-
         config = read_config(folder)
         head = task.build_head(config)
         auto_class = auto_model(head.auto_class or "AutoModel")
@@ -289,11 +291,21 @@ class TaskModel(nn.Module):
             if base is not None:
                 model.base_name = base["name"]
                 model._read_added(folder, base)
-        if head.state_dict():
+        model.read_head(folder)
+        return model
+
+    def read_head(self, folder: Path) -> None:
+        """Read what `save_head` wrote.
+
+        Raises:
+            CheckpointError: if it is missing.
+        """
+        from safetensors.torch import load_file
+
+        if self.head.state_dict():
             if not (folder / HEAD_FILE).is_file():
                 raise CheckpointError(f"{folder} lacks {HEAD_FILE}, the weights of its head. Save it again.")
-            head.load_state_dict(load_file(folder / HEAD_FILE))
-        return model
+            self.head.load_state_dict(load_file(folder / HEAD_FILE))
 
     def _read_added(self, folder: Path, base: dict[str, Any]) -> None:
         if (folder / PEFT_CONFIG).is_file():
