@@ -31,7 +31,7 @@ ROWS = (
         "testing",
         "untrained",
     ),
-    ("contrastive", "likelihood", "pretraining", "sampling", "tuning"),
+    ("contrastive", "likelihood", "onnx_models", "pretraining", "sampling", "tuning"),
     ("distillation", "origins", "preparation", "result", "resuming", "seeds"),
     (
         "calibration",

@@ -20,6 +20,8 @@ _EXPORTS = {
     "robustness": "reasoner.invariance",
     "bias": "reasoner.fairness",
     "explain": "reasoner.explanations",
+    "export_onnx": "reasoner.onnx_models.functions",
+    "load_onnx": "reasoner.onnx_models.functions",
     "compare": "reasoner.experiments.variants",
     "search": "reasoner.experiments.hyperparameters",
     "read_settings": "reasoner.experiments.settings",
@@ -50,6 +52,7 @@ _EXPORTS = {
     "Edit": "reasoner.edits.catalog",
     "BiasReport": "reasoner.reports.bias",
     "Explanation": "reasoner.reports.explanation",
+    "OnnxExport": "reasoner.reports.onnx",
     "WordGroup": "reasoner.edits.groups",
     "Leaderboard": "reasoner.reports.leaderboard",
     "SearchResult": "reasoner.reports.trials",
@@ -145,12 +148,14 @@ if TYPE_CHECKING:
     from reasoner.methods.prefix import Prefix
     from reasoner.methods.prompt import Prompt
     from reasoner.methods.top_k import TopK
+    from reasoner.onnx_models.functions import export_onnx, load_onnx
     from reasoner.pretraining import Pretraining, pretrain
     from reasoner.registry import register_head, register_method, register_task, register_verifier
     from reasoner.reinforcement.functions import dpo, grpo
     from reasoner.reports.bias import BiasReport
     from reasoner.reports.explanation import Explanation
     from reasoner.reports.leaderboard import Leaderboard
+    from reasoner.reports.onnx import OnnxExport
     from reasoner.reports.robustness import RobustnessCard
     from reasoner.reports.shortcuts import ShortcutReport
     from reasoner.reports.trials import SearchResult

@@ -31,6 +31,13 @@ def scored_rows(
     """
     if type(task).said is Task.said or getattr(task, "kind", None) == "number":
         raise ConfigError(f"Predictions of {type(task).__name__} cannot be told apart, equal or not: it has no `said`.")
+    return chosen_rows(task, data, split=split, columns=columns)
+
+
+def chosen_rows(
+    task: Task[Any, Any], data: Any, *, split: str | None, columns: Mapping[str, Any] | None
+) -> tuple[str, list[Any]]:
+    """Do what `scored_rows` does, for any task."""
     splits = examples_from_rows(read_splits(data, columns=columns), task.schema(task.settings()))
     if not splits:
         raise ConfigError("There are no rows. Give some, with gold.")

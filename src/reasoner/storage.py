@@ -25,6 +25,8 @@ from reasoner.training.checkpoint_files import flush, flush_folder
 from reasoner.untrusted import problem_of
 
 CONFIG_FILE = "reasoner_config.json"
+ONNX_FILE = "model.onnx"
+"""The network of a folder that `export_onnx` wrote."""
 SAVING = ".saving-"
 """What the names of folders begin with that are being written."""
 FINISHED = "finished"
@@ -166,6 +168,8 @@ def load_folder(
     folder = Path(folder)
     if folder.is_dir() and (problem := problem_of(folder)):
         raise CheckpointError(f"'{folder}' is not read: {problem}.")
+    if read_model is None and (folder / ONNX_FILE).is_file():
+        raise CheckpointError(f"'{folder}' holds an ONNX model. Read it with reasoner.load_onnx(folder).")
     task, run, temperature, limits, base = _read_record(folder)
     if base_model is not None:
         if base is None:

@@ -35,8 +35,9 @@ INPUTS = {
     "generation": '{"prompt": "Three and four are"}',
     "multiple_choice": '{"question": "What barks?", "choices": ["a cat", "a dog"]}',
 }
-_LIBRARIES = {"adapter_config.json": "peft", "bottlenecks.safetensors": "reasoner"}
-"""Who reads a file that holds what was added to a base model."""
+ONNX = "model.onnx"
+_LIBRARIES = {"adapter_config.json": "peft", "bottlenecks.safetensors": "reasoner", ONNX: "onnx"}
+"""Who reads a file that holds what was added to a base model, or stands for the weights."""
 _HUB_ID = re.compile(r"(?P<owner>[\w-][\w.-]*)/[\w-][\w.-]*")
 _OLD_HUB_ID = re.compile(r"(gpt2|distilgpt2|[a-z0-9]+(-[a-z0-9]+)*-(base|small|large)(-[a-z0-9]+)*)")
 _USUAL_FOLDERS = {"models", "model", "out", "output", "outputs", "runs", "checkpoints", "data", "tmp", "home", "shared"}
@@ -71,6 +72,36 @@ def model_card(
         _section("Limits", [_list(_limits(run))], level=2),
     ]
     return "\n\n".join([_header(run, base_model, auto_class, kept_apart), *sections]) + "\n"
+
+
+def onnx_card(run: Run, *, own_layers: bool) -> str:
+    """Return the text of the README.md beside an ONNX file.
+
+    Args:
+        run: the record of the model that it was made of.
+        own_layers: whether the head's layers are in `head.safetensors`, and the file ends before them.
+    """
+    run = _without_folders(run)
+    example = INPUTS.get(run.task, "...")
+    own = _code(
+        ["import reasoner", "", 'result = reasoner.load_onnx("this-folder")', f"print(result.predict({example}))"]
+    )
+    ends = (
+        "Its output is `last_hidden_state` (batch, length, width); the head's own layers are in `head.safetensors`."
+        if own_layers
+        else "Its outputs are logits, before the temperature in `reasoner_config.json`."
+    )
+    elsewhere = (
+        "`model.onnx` (and `model_int8.onnx`, with weights of 8 bits, where it is there) runs in any ONNX runtime. Its "
+        f"inputs are named as the tokenizer names them, 64-bit integers (batch, length), of any size. {ends}"
+    )
+    sections = [
+        _section(f"{title(run)}, as ONNX", [_introduction(run)]),
+        _section("Scores of the model that it was made of", _scores(run), level=2),
+        _section("How to use it", [own, elsewhere], level=2),
+        _section("Limits", [_list(_limits(run))], level=2),
+    ]
+    return "\n\n".join([_header(run, None, None, ONNX), *sections]) + "\n"
 
 
 def _header(run: Run, base_model: str | None, auto_class: str | None, kept_apart: str | None) -> str:
