@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from reasoner.reports.layout import Facts, Table, cell
 from reasoner.reports.run import Run
@@ -26,15 +27,19 @@ PIPELINE_TAGS = {
     "AutoModelForMultipleChoice": "multiple-choice",
     "AutoModelForCausalLM": "text-generation",
 }
-INPUTS = {
-    "ner": '"Ada Lovelace was born in London."',
-    "nested_ner": '"She works at the University of Oslo."',
-    "nli": '{"premise": "Two dogs run.", "hypothesis": "An animal moves."}',
-    "classification": '"The text to classify."',
-    "qa": '{"question": "Where was Ada born?", "context": "Ada was born in London."}',
-    "generation": '{"prompt": "Three and four are"}',
-    "multiple_choice": '{"question": "What barks?", "choices": ["a cat", "a dog"]}',
+INPUTS: dict[str, Any] = {
+    "ner": "Ada Lovelace was born in London.",
+    "nested_ner": "She works at the University of Oslo.",
+    "nli": {"premise": "Two dogs run.", "hypothesis": "An animal moves."},
+    "classification": "The text to classify.",
+    "qa": {"question": "Where was Ada born?", "context": "Ada was born in London."},
+    "generation": {"prompt": "Three and four are"},
+    "multiple_choice": {"question": "What barks?", "choices": ["a cat", "a dog"]},
+    "relation": {"text": "Ada was born in London.", "head": [0, 3], "tail": [16, 22]},
+    "intent_and_slots": "Book a table in Oslo.",
+    "response_ranking": {"turns": ["Good morning.", "How may I help you?", "I want a table."]},
 }
+"""What `predict` takes, by task: an example."""
 ONNX = "model.onnx"
 _LIBRARIES = {"adapter_config.json": "peft", "bottlenecks.safetensors": "reasoner", ONNX: "onnx"}
 """Who reads a file that holds what was added to a base model, or stands for the weights."""
@@ -82,7 +87,7 @@ def onnx_card(run: Run, *, own_layers: bool) -> str:
         own_layers: whether the head's layers are in `head.safetensors`, and the file ends before them.
     """
     run = _without_folders(run)
-    example = INPUTS.get(run.task, "...")
+    example = _input(run)
     own = _code(
         ["import reasoner", "", 'result = reasoner.load_onnx("this-folder")', f"print(result.predict({example}))"]
     )
@@ -166,8 +171,12 @@ def _data(run: Run) -> list[str]:
     return blocks or ["Nothing was recorded."]
 
 
+def _input(run: Run) -> str:
+    return json.dumps(INPUTS[run.task]) if run.task in INPUTS else "..."
+
+
 def _usage(run: Run, auto_class: str | None, kept_apart: str | None) -> list[str]:
-    example = INPUTS.get(run.task, "...")
+    example = _input(run)
     own = _code(["import reasoner", "", 'result = reasoner.load("this-folder")', f"print(result.predict({example}))"])
     if kept_apart is not None:
         return [own, *_usage_beside_base(run, auto_class, kept_apart)]
