@@ -28,6 +28,7 @@ ROWS = (
         "invariance",
         "meter",
         "reinforcement",
+        "serving",
         "testing",
         "untrained",
     ),

@@ -20,6 +20,9 @@ _EXPORTS = {
     "robustness": "reasoner.invariance",
     "bias": "reasoner.fairness",
     "explain": "reasoner.explanations",
+    "make_app": "reasoner.serving.functions",
+    "serve": "reasoner.serving.functions",
+    "ServiceLimits": "reasoner.serving.limits",
     "export_onnx": "reasoner.onnx_models.functions",
     "load_onnx": "reasoner.onnx_models.functions",
     "compare": "reasoner.experiments.variants",
@@ -162,6 +165,8 @@ if TYPE_CHECKING:
     from reasoner.result import Result
     from reasoner.review import Review
     from reasoner.sampling import Samples, sample
+    from reasoner.serving.functions import make_app, serve
+    from reasoner.serving.limits import ServiceLimits
     from reasoner.tasks.base import PartialInput, Task
     from reasoner.tasks.classification import Classification
     from reasoner.tasks.generation import Generation
