@@ -54,7 +54,7 @@ ROWS = (
     ("reports", "synthetic", "tasks"),
     ("frozen_parts", "heads", "layerwise"),
     ("data", "methods", "networks", "prefixes", "training", "verifiers"),
-    ("added", "base_model", "chains", "execution", "losses", "metrics", "packing", "registry"),
+    ("added", "base_model", "chains", "execution", "losses", "metrics", "packing", "publishing", "registry"),
     ("errors", "notices", "untrusted"),
 )
 """A room may import from the rows below its own, never from its own row or above."""

@@ -67,7 +67,7 @@ def model_card(
         elsewhere: what else must be known where the folder is used without this library.
     """
     base_model = run.model if _is_hub_id(run.model) else None
-    run = _without_folders(run)
+    run = without_folders(run)
     sections = [
         _section(title(run), [_introduction(run)]),
         _section("Scores", _scores(run), level=2),
@@ -86,7 +86,7 @@ def onnx_card(run: Run, *, own_layers: bool) -> str:
         run: the record of the model that it was made of.
         own_layers: whether the head's layers are in `head.safetensors`, and the file ends before them.
     """
-    run = _without_folders(run)
+    run = without_folders(run)
     example = _input(run)
     own = _code(
         ["import reasoner", "", 'result = reasoner.load_onnx("this-folder")', f"print(result.predict({example}))"]
@@ -235,7 +235,7 @@ def _runs(run: Run) -> str:
     return f"the best of {len(run.seeds)} runs on validation" if len(run.seeds) > 1 else "one run"
 
 
-def _without_folders(run: Run) -> Run:
+def without_folders(run: Run) -> Run:
     """Return the record with every path reduced to its last part: in names, sources, settings and sentences."""
     sources = {split: _reduced(source) for split, source in run.sources.items()}
     paths = [path for path in (run.model, *run.sources.values()) if re.search(r"[\\/]", path) and not _is_hub_id(path)]
