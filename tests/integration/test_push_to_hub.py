@@ -119,7 +119,7 @@ def test_additions_to_a_base_that_nobody_has_are_refused(hub: Hub, tmp_path: Pat
     pytest.importorskip("peft", reason="the extra 'peft' is not installed")
     model = build_tiny("bert", tmp_path / "tiny")
     result = reasoner.fine_tune(model, CASES["nli"].splits, task="nli", method="lora", **QUICK)
-    with pytest.raises(reasoner.ConfigError, match="which nobody else has"):
+    with pytest.raises(reasoner.ConfigError, match="which nobody else has: "):
         result.push_to_hub("ada/names", token="hf_x", endpoint=hub.address)
     assert hub.made == []
     assert result.merge().push_to_hub("ada/names", token="hf_x", endpoint=hub.address)

@@ -30,7 +30,11 @@ main { max-width: 46em; margin: 0 auto; padding: 1.5em 1.2em 3em; }
 h1 { font-size: 1.4em; margin: 0 0 0.2em; }
 h2 { font-size: 1.1em; margin: 1.6em 0 0.4em; }
 h3 { font-size: 1em; margin: 1em 0 0.2em; }
-.about, .hint, footer { opacity: 0.75; font-size: 0.92em; margin: 0 0 1em; }
+.about, .hint, footer { opacity: 0.75; font-size: 0.92em; margin: 0.6em 0 1em; }
+.about { margin-top: 0; }
+footer { margin-top: 2.5em; }
+mark { box-decoration-break: clone; -webkit-box-decoration-break: clone; }
+label .hint { font-weight: 400; }
 label { display: block; font-weight: 600; margin: 0.8em 0 0.25em; }
 textarea, input { width: 100%; box-sizing: border-box; font: inherit; padding: 0.5em; border-radius: 0.4em;
   border: 1px solid rgba(128, 128, 128, 0.6); background: transparent; color: inherit; resize: vertical; }
@@ -150,4 +154,4 @@ def _about(run: Run) -> str:
     score = scores.get(run.primary_metric)
     shown = f" {run.primary_metric} {score:.3f} on {run.compared_split}." if isinstance(score, float) else ""
     labels = f" Labels: {', '.join(run.labels)}." if run.labels else ""
-    return f"Task {run.task}.{shown}{labels}"
+    return f"{shown}{labels}".strip()
