@@ -21,8 +21,8 @@ def check_base(name: str) -> None:
     """
     if Path(name).expanduser().exists() or Path(name).is_absolute():
         raise ConfigError(
-            f"The base model '{name}' is a folder here, which nobody else has: of this model no more would be pushed than "
-            "what the method added to it. Push what merge() gives, or train from a model that is on the Hub."
+            f"The base model '{name}' is a folder here, which nobody else has, and only what the method added "
+            "would be pushed. Push what merge() gives, or train from a model that is on the Hub."
         )
 
 

@@ -88,6 +88,18 @@ def test_heads_with_own_layers(task: str, pack, inputs, tmp_path: Path):
     assert_same(result, tmp_path / "onnx", splits, inputs)
 
 
+@pytest.mark.parametrize("by", ["similarity", "entailment"])
+def test_choices_without_training(by: str, tmp_path: Path):
+    if by == "similarity":
+        model = build_tiny("bert", tmp_path / "tiny")
+    else:
+        model = tmp_path / "nli"
+        train(tmp_path, "nli", output_dir=model)
+    rows = CASES["classification"].splits["test"]
+    result = reasoner.zero_shot(model, rows, task="classification", by=by, use_cpu=True)
+    assert_same(result, tmp_path / "onnx", rows, ["The red lamp is here.", "blue"])
+
+
 @pytest.mark.parametrize("method", ["lora", "adapter", "prompt"])
 def test_methods(method: str, tmp_path: Path):
     if method != "adapter":
