@@ -30,10 +30,11 @@ ROWS = (
         "invariance",
         "meter",
         "reinforcement",
+        "serving",
         "testing",
         "untrained",
     ),
-    ("continuing", "contrastive", "likelihood", "pretraining", "sampling", "tuning"),
+    ("continuing", "contrastive", "likelihood", "onnx_models", "pretraining", "sampling", "tuning"),
     ("recipes", "recording", "refitting"),
     ("debiasing", "distillation", "origins", "preparation", "previous", "result", "resuming", "seeds"),
     (
@@ -56,7 +57,17 @@ ROWS = (
     ("reports", "synthetic", "tasks"),
     ("frozen_parts", "heads", "layerwise"),
     ("data", "methods", "networks", "prefixes", "protections", "training", "verifiers"),
-    ("added", "base_model", "chains", "execution", "losses", "metrics", "packing", "registry"),
+    (
+        "added",
+        "base_model",
+        "chains",
+        "execution",
+        "losses",
+        "metrics",
+        "packing",
+        "publishing",
+        "registry",
+    ),
     ("errors", "notices", "untrusted"),
 )
 """A room may import from the rows below its own, never from its own row or above."""

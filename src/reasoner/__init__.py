@@ -25,6 +25,11 @@ _EXPORTS = {
     "checklist_cases": "reasoner.behaviour.checking",
     "drift": "reasoner.drifting",
     "explain": "reasoner.explanations",
+    "make_app": "reasoner.serving.functions",
+    "serve": "reasoner.serving.functions",
+    "ServiceLimits": "reasoner.serving.limits",
+    "export_onnx": "reasoner.onnx_models.functions",
+    "load_onnx": "reasoner.onnx_models.functions",
     "compare": "reasoner.experiments.variants",
     "search": "reasoner.experiments.hyperparameters",
     "read_settings": "reasoner.experiments.settings",
@@ -63,6 +68,7 @@ _EXPORTS = {
     "ChecklistReport": "reasoner.reports.checklist",
     "DriftReport": "reasoner.reports.drift",
     "Explanation": "reasoner.reports.explanation",
+    "OnnxExport": "reasoner.reports.onnx",
     "WordGroup": "reasoner.edits.groups",
     "Leaderboard": "reasoner.reports.leaderboard",
     "SearchResult": "reasoner.reports.trials",
@@ -170,6 +176,7 @@ if TYPE_CHECKING:
     from reasoner.methods.prefix import Prefix
     from reasoner.methods.prompt import Prompt
     from reasoner.methods.top_k import TopK
+    from reasoner.onnx_models.functions import export_onnx, load_onnx
     from reasoner.pretraining import Pretraining, pretrain
     from reasoner.protections import EWC, LwF, OwnAdapter, Replay
     from reasoner.registry import register_head, register_method, register_task, register_verifier
@@ -181,6 +188,7 @@ if TYPE_CHECKING:
     from reasoner.reports.explanation import Explanation
     from reasoner.reports.heuristics import HeuristicsReport
     from reasoner.reports.leaderboard import Leaderboard
+    from reasoner.reports.onnx import OnnxExport
     from reasoner.reports.robustness import RobustnessCard
     from reasoner.reports.shortcuts import ShortcutReport
     from reasoner.reports.teaching import Teaching
@@ -188,6 +196,8 @@ if TYPE_CHECKING:
     from reasoner.result import Result
     from reasoner.review import Review
     from reasoner.sampling import Samples, sample
+    from reasoner.serving.functions import make_app, serve
+    from reasoner.serving.limits import ServiceLimits
     from reasoner.tasks.base import PartialInput, Task
     from reasoner.tasks.classification import Classification
     from reasoner.tasks.generation import Generation

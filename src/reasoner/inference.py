@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from numbers import Real
@@ -44,8 +44,8 @@ class Predictor:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
-        return next(self.model.parameters()).device
+        """Where the model is; one without weights of PyTorch's, of an ONNX file, is on the CPU."""
+        return next((weight.device for weight in self.model.parameters()), torch.device("cpu"))
 
     def encode(self, examples: Sequence[Any], *, name: str = "", cache: str | Path | None = None) -> Encoded:
         """Make features of examples; what was cut is said, with the split's `name` before it; see `encoding.encode`."""
@@ -120,6 +120,22 @@ class Predictor:
             DataError: if an input has a form that the task does not know; its position is said.
             ConfigError: if `min_confidence` or `coverage` is out of range, or the task has no such thing.
         """
+        finished = self.finisher(min_confidence=min_confidence, coverage=coverage)
+        if isinstance(inputs, Iterator):
+            return map(finished, self._predictions(self.task.in_context(self.examples(inputs), whole=False)))
+        if not isinstance(inputs, list):
+            (prediction,) = self._predictions([self.task.example_from_input(inputs)])
+            return finished(prediction)
+        deque(self.examples(inputs), maxlen=0)  # refuses a wrong one; to keep the examples would take more memory
+        examples = self.task.in_context(self.examples(inputs), whole=True)
+        return [finished(prediction) for prediction in self._predictions(examples)]
+
+    def finisher(self, *, min_confidence: float | None, coverage: float | None) -> Callable[[Any], Any]:
+        """Return what makes a prediction a finished one, with abstaining and label sets; see `predict`.
+
+        Raises:
+            ConfigError: if one of them is out of range, or the model has no scores for label sets.
+        """
         if min_confidence is not None and not (isinstance(min_confidence, Real) and 0 <= min_confidence <= 1):
             raise ConfigError(f"min_confidence is {min_confidence!r}. Give a probability, from 0 to 1.")
         threshold = None if coverage is None else self._conformal_threshold(coverage)
@@ -129,14 +145,24 @@ class Predictor:
                 prediction = self._with_label_set(prediction, threshold)
             return prediction if min_confidence is None else self.task.withheld(prediction, min_confidence)
 
-        if isinstance(inputs, Iterator):
-            return map(finished, self._predictions(self.task.in_context(self._examples(inputs), whole=False)))
-        if not isinstance(inputs, list):
-            (prediction,) = self._predictions([self.task.example_from_input(inputs)])
-            return finished(prediction)
-        deque(self._examples(inputs), maxlen=0)  # refuses a wrong one; to keep the examples would take more memory
-        examples = self.task.in_context(self._examples(inputs), whole=True)
-        return [finished(prediction) for prediction in self._predictions(examples)]
+        return finished
+
+    def examples(self, inputs: Iterable[Any]) -> Iterator[Any]:
+        """Make examples of what `predict` takes, one by one as they are asked for.
+
+        Raises:
+            DataError: if an input has a form that the task does not know; its position is said.
+        """
+        for position, value in enumerate(inputs):
+            try:
+                yield self.task.example_from_input(value)
+            except DataError as error:
+                raise DataError(f"input {position}: {error}") from None
+
+    def predict_encoded(self, data: Encoded) -> list[Any]:
+        """Return one prediction an example, unfinished; the examples may be of several calls of `encode`."""
+        settings: dict[str, Any] = {"device": self.device, "bf16": self.bf16, "tokenizer": self.tokenizer}
+        return predictions_of(self.model, self.task, data, self.batches(data), **settings)[0]
 
     def predict_examples(self, examples: Sequence[Any]) -> list[Any]:
         """Return the predictions for examples of the task, which need no gold."""
@@ -150,19 +176,10 @@ class Predictor:
         settings: dict[str, Any] = {"device": self.device, "bf16": self.bf16, "tokenizer": self.tokenizer}
         return evaluate(self.model, self.task, parts, self.batches, **settings)
 
-    def _examples(self, inputs: Iterable[Any]) -> Iterator[Any]:
-        for position, value in enumerate(inputs):
-            try:
-                yield self.task.example_from_input(value)
-            except DataError as error:
-                raise DataError(f"input {position}: {error}") from None
-
     def _predictions(self, examples: Iterable[Any]) -> Iterator[Any]:
         for part in self._parts(examples):
-            batches = self.batches(part)
-            settings: dict[str, Any] = {"device": self.device, "bf16": self.bf16, "tokenizer": self.tokenizer}
-            found, _ = predictions_of(self.model, self.task, part, batches, **settings)
-            del part, batches  # before the next ones are made
+            found = self.predict_encoded(part)
+            del part  # before the next one is made
             yield from found
 
     def _parts(self, examples: Iterable[Any], *, name: str = "") -> Iterator[Encoded]:

@@ -19,7 +19,7 @@ from reasoner.frozen_parts import backbone_is_frozen, frozen_part
 from reasoner.heads.base import Outputs, TaskHead
 from reasoner.losses import LossSum
 from reasoner.methods.adapter import read_bottlenecks
-from reasoner.networks import add_token_types, check_pretrained, copied, loaded, read_base, read_whole
+from reasoner.networks import add_token_types, auto_model, check_pretrained, copied, loaded, read_base, read_whole
 from reasoner.notices import quietly, say
 from reasoner.packing import packed, pooler_of, reason_to_pad, worth_packing
 from reasoner.tasks.base import Task
@@ -279,8 +279,6 @@ class TaskModel(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write the weights, or what was added to a base, and the head's own if it has any, into a folder."""
-        from safetensors.torch import save_file
-
         if self.added is None:
             with quietly():
                 self.network.save_pretrained(folder)
@@ -288,6 +286,12 @@ class TaskModel(nn.Module):
             self.network.config.architectures = [type(self.network).__name__]
             self.network.config.save_pretrained(folder)
             self.added.save(folder)
+        self.save_head(folder)
+
+    def save_head(self, folder: Path) -> None:
+        """Write the weights of the head's own, if it has any."""
+        from safetensors.torch import save_file
+
         state = {name: tensor.contiguous() for name, tensor in self.head.state_dict().items()}
         if state:
             save_file(state, folder / HEAD_FILE)
@@ -304,8 +308,6 @@ class TaskModel(nn.Module):
         Raises:
             CheckpointError: if a file is missing or does not fit, or the base model is not what it was.
         """
-        from safetensors.torch import load_file
-
         config = read_config(folder)
         head = task.build_head(config)
         auto_class = auto_model(head.auto_class or "AutoModel")
@@ -314,11 +316,21 @@ class TaskModel(nn.Module):
             if base is not None:
                 model.base_name = base["name"]
                 model._read_added(folder, base)
-        if head.state_dict():
+        model.read_head(folder)
+        return model
+
+    def read_head(self, folder: Path) -> None:
+        """Read what `save_head` wrote.
+
+        Raises:
+            CheckpointError: if it is missing.
+        """
+        from safetensors.torch import load_file
+
+        if self.head.state_dict():
             if not (folder / HEAD_FILE).is_file():
                 raise CheckpointError(f"{folder} lacks {HEAD_FILE}, the weights of its head. Save it again.")
-            head.load_state_dict(load_file(folder / HEAD_FILE))
-        return model
+            self.head.load_state_dict(load_file(folder / HEAD_FILE))
 
     def _read_added(self, folder: Path, base: dict[str, Any]) -> None:
         if (folder / PEFT_CONFIG).is_file():
@@ -330,20 +342,6 @@ class TaskModel(nn.Module):
                 f"The base model '{base['name']}' is not the one that this was trained on: its weights differ. "
                 "Say where that is: load(folder, base_model=...)."
             )
-
-
-def auto_model(name: str) -> Any:
-    """Return transformers' class of this name.
-
-    Raises:
-        ConfigError: if there is none.
-    """
-    import transformers
-
-    try:
-        return getattr(transformers, name)
-    except AttributeError:
-        raise ConfigError(f"transformers has no class {name}. Correct the head's auto_class.") from None
 
 
 def read_config(source: Any) -> Any:

@@ -217,3 +217,17 @@ def add_token_types(network: Any, number: int) -> None:
     if more > 0:
         table.weight = nn.Parameter(torch.cat([table.weight, table.weight[:1].expand(more, -1)]))
         table.num_embeddings = network.config.type_vocab_size = number
+
+
+def auto_model(name: str) -> Any:
+    """Return transformers' class of this name.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    import transformers
+
+    try:
+        return getattr(transformers, name)
+    except AttributeError:
+        raise ConfigError(f"transformers has no class {name}. Correct the head's auto_class.") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from reasoner.added import PeftAdded
@@ -12,6 +13,7 @@ from reasoner.data.examples import examples_from_rows
 from reasoner.data.sources import read_splits
 from reasoner.errors import ConfigError
 from reasoner.inference import Predictor
+from reasoner.publishing import check_base, upload
 from reasoner.reports.run import Run
 from reasoner.review import LabelRecord, Review
 from reasoner.storage import load_folder, save_folder
@@ -210,6 +212,44 @@ class Result:
             CheckpointError: if the folder cannot be written.
         """
         save_folder(folder, self.predictor, self.run)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        commit_message: str = "Upload a model tuned with reasoner",
+        endpoint: str | None = None,
+    ) -> str:
+        """Write the model into a repository of the Hugging Face Hub: what `save` writes, the model card among it.
+
+        Weights go as safetensors. Paths of this machine are reduced to their last part in what is written.
+
+        Args:
+            repo_id: such as "you/your-model"; it is made if there is none.
+            private: whether a new repository is; None: as your organisation has it.
+            token: None: of `hf auth login`, or HF_TOKEN.
+            revision: a branch, made if need be; None: main.
+            commit_message: of the one commit.
+            endpoint: of another Hub; None: HF_ENDPOINT, or huggingface.co.
+
+        Returns:
+            The address of the repository.
+
+        Raises:
+            CheckpointError: if the Hub refuses or is not reached, or the model cannot be saved.
+            ConfigError: if only what a method added is saved, and its base model is a folder of this machine.
+        """
+        from reasoner.reports.card import without_folders
+
+        if (base := self.predictor.model.base) is not None:
+            check_base(base["name"])
+        with TemporaryDirectory(prefix="reasoner-") as folder:
+            save_folder(folder, self.predictor, without_folders(self.run))
+            settings: dict[str, Any] = {"private": private, "token": token, "revision": revision}
+            return upload(Path(folder), repo_id, message=commit_message, endpoint=endpoint, **settings)
 
     def __repr__(self) -> str:
         return self.report()

@@ -18,20 +18,7 @@ ONE_SOURCE = "the data"
 def scored_rows(
     task: Task[Any, Any], data: Any, *, split: str | None, columns: Mapping[str, Any] | None
 ) -> tuple[str, list[Any]]:
-    """Return the name of the split and its examples, all of whose labels the task knows; see `chosen_rows`.
-
-    Raises:
-        DataError: if a row cannot be used, or holds a label that the task does not know.
-    """
-    name, examples = chosen_rows(task, data, split=split, columns=columns)
-    raise_if_any(task.problems(examples))
-    return name, examples
-
-
-def chosen_rows(
-    task: Task[Any, Any], data: Any, *, split: str | None, columns: Mapping[str, Any] | None
-) -> tuple[str, list[Any]]:
-    """Return the name of the split and its examples.
+    """Return the name of the split and its examples, all of whose labels the task knows.
 
     Args:
         task: of the model.
@@ -41,14 +28,39 @@ def chosen_rows(
 
     Raises:
         ConfigError: if there is no such split, or predictions of the task cannot be compared (`Task.said`).
-        DataError: if a row cannot be used, or there is none.
+        DataError: if a row cannot be used, or holds a label that the task does not know, or there is none.
     """
-    if type(task).said is Task.said or getattr(task, "kind", None) == "number":
-        raise ConfigError(f"Predictions of {type(task).__name__} cannot be told apart, equal or not: it has no `said`.")
-    splits = examples_from_rows(read_splits(data, columns=columns), task.schema(task.settings()))
-    name, examples = chosen_split(splits, data, split)
+    _check_said(task)
+    return rows_with_gold(task, data, split=split, columns=columns)
+
+
+def rows_with_gold(
+    task: Task[Any, Any], data: Any, *, split: str | None, columns: Mapping[str, Any] | None
+) -> tuple[str, list[Any]]:
+    """Do what `scored_rows` does, for any task."""
+    name, examples = _read(task, data, split, columns)
     raise_if_any(task.problems(examples))
     return name, examples
+
+
+def chosen_rows(
+    task: Task[Any, Any], data: Any, *, split: str | None, columns: Mapping[str, Any] | None
+) -> tuple[str, list[Any]]:
+    """Do what `scored_rows` does, with labels that the task does not know too."""
+    _check_said(task)
+    return _read(task, data, split, columns)
+
+
+def _check_said(task: Task[Any, Any]) -> None:
+    if type(task).said is Task.said or getattr(task, "kind", None) == "number":
+        raise ConfigError(f"Predictions of {type(task).__name__} cannot be told apart, equal or not: it has no `said`.")
+
+
+def _read(
+    task: Task[Any, Any], data: Any, split: str | None, columns: Mapping[str, Any] | None
+) -> tuple[str, list[Any]]:
+    splits = examples_from_rows(read_splits(data, columns=columns), task.schema(task.settings()))
+    return chosen_split(splits, data, split)
 
 
 def chosen_split(splits: Mapping[str, list[T]], data: Any, split: str | None) -> tuple[str, list[T]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from fnmatch import fnmatch
 from math import inf
@@ -24,6 +25,8 @@ from reasoner.training.checkpoint_files import flush, flush_folder
 from reasoner.untrusted import problem_of
 
 CONFIG_FILE = "reasoner_config.json"
+ONNX_FILE = "model.onnx"
+"""The network of a folder that `export_onnx` wrote."""
 SAVING = ".saving-"
 """What the names of folders begin with that are being written."""
 FINISHED = "finished"
@@ -54,18 +57,27 @@ def save_folder(
         CheckpointError: if the folder cannot be written, or what is read again is not what was written.
         ConfigError: if the task is not registered, so that no one could read the folder again.
     """
+    record = {**record_of(predictor), **({} if finished is None else {FINISHED: dict(finished)})}
+    with written(folder, flushed=finished is not None) as temporary:
+        _write_model(temporary, predictor, run)
+        write_record(temporary, record, run)
+
+
+@contextmanager
+def written(folder: str | Path, *, own: Sequence[str] = WEIGHT_FILES, flushed: bool = False) -> Iterator[Path]:
+    """Give an empty folder to write into, and move its files in place when the block ends without an error.
+
+    Args:
+        folder: where the files are to be; it is made if need be.
+        own: what is removed of what an earlier call left, where the block wrote no such file.
+        flushed: write all to the disk itself.
+
+    Raises:
+        CheckpointError: if the folder cannot be written.
+    """
     from safetensors import SafetensorError
 
     folder = Path(folder)
-    record = {
-        "task": name_of("task", type(predictor.task)),
-        "task_settings": predictor.task.settings(),
-        "max_length": predictor.max_length,
-        "stride": predictor.stride,
-        "temperature": predictor.model.head.temperature,
-        "base_model": predictor.model.base,
-        **({} if finished is None else {FINISHED: dict(finished)}),
-    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=SAVING, dir=folder))
@@ -74,13 +86,11 @@ def save_folder(
             f"The folder '{folder}' cannot be written: {error}. Choose another output_dir."
         ) from error
     try:
-        _write_model(temporary, predictor, run)
-        record["run"] = run.to_dict()
-        (temporary / CONFIG_FILE).write_text(json.dumps(record, indent=2, ensure_ascii=False), "utf-8")
-        if finished is not None:
+        yield temporary
+        if flushed:
             flush(temporary)
-        _move_in_place(temporary, folder)
-        if finished is not None:
+        _move_in_place(temporary, folder, own)
+        if flushed:
             flush_folder(folder)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"The model could not be saved in '{folder}': {error}.") from error
@@ -88,13 +98,41 @@ def save_folder(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def record_of(predictor: Predictor) -> dict[str, Any]:
+    """Return what makes a folder ours: the task, and what its predictor was made with.
+
+    Raises:
+        CheckpointError: if nothing says where the base model is, and the folder is not to hold it.
+        ConfigError: if the task is not registered, so that no one could read the folder again.
+    """
+    return {
+        "task": name_of("task", type(predictor.task)),
+        "task_settings": predictor.task.settings(),
+        "max_length": predictor.max_length,
+        "stride": predictor.stride,
+        "temperature": predictor.model.head.temperature,
+        "base_model": predictor.model.base,
+    }
+
+
+def write_record(folder: Path, record: Mapping[str, Any], run: Run) -> None:
+    """Write what `record_of` gave, and the record of the run."""
+    text = json.dumps({**record, "run": run.to_dict()}, indent=2, ensure_ascii=False)
+    (folder / CONFIG_FILE).write_text(text, "utf-8")
+
+
+def save_tokenizer(folder: Path, tokenizer: Any) -> None:
+    """Write the tokenizer's files."""
+    tokenizer.backend_tokenizer.no_truncation()  # or the file would hold that of the last call
+    tokenizer.save_pretrained(folder)
+
+
 def _write_model(folder: Path, predictor: Predictor, run: Run) -> None:
     """Write weights and tokenizer, prove that they are read again as they are, and write the model card."""
     from reasoner.reports.card import model_card
 
     predictor.model.save(folder)
-    predictor.tokenizer.backend_tokenizer.no_truncation()  # or the file would hold that of the last call
-    predictor.tokenizer.save_pretrained(folder)
+    save_tokenizer(folder, predictor.tokenizer)
     prove(folder, predictor)
     run.bytes_on_disk = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     head = predictor.model.head
@@ -104,12 +142,19 @@ def _write_model(folder: Path, predictor: Predictor, run: Run) -> None:
     (folder / "README.md").write_text(card, "utf-8")
 
 
-def load_folder(folder: str | Path, *, base_model: str | Path | None = None, **settings: Any) -> tuple[Predictor, Run]:
+def load_folder(
+    folder: str | Path,
+    *,
+    base_model: str | Path | None = None,
+    read_model: Callable[[Path, Any], TaskModel] | None = None,
+    **settings: Any,
+) -> tuple[Predictor, Run]:
     """Read what `save_folder` wrote.
 
     Args:
         folder: a folder on disk.
         base_model: where the base model is, if the folder holds what was added to one, and it is not where it was.
+        read_model: makes the model of the folder and the task; None: of the weights that `save_folder` wrote.
         settings: further fields of `Predictor`, such as `batch_size`.
 
     Raises:
@@ -123,13 +168,15 @@ def load_folder(folder: str | Path, *, base_model: str | Path | None = None, **s
     folder = Path(folder)
     if folder.is_dir() and (problem := problem_of(folder)):
         raise CheckpointError(f"'{folder}' is not read: {problem}.")
+    if read_model is None and (folder / ONNX_FILE).is_file():
+        raise CheckpointError(f"'{folder}' holds an ONNX model. Read it with reasoner.load_onnx(folder).")
     task, run, temperature, limits, base = _read_record(folder)
     if base_model is not None:
         if base is None:
             raise ConfigError(f"'{folder}' holds all weights of its model. Leave base_model out.")
         base = {**base, "name": name_of_base(model_source(base_model))}
     try:
-        model = TaskModel.load(folder, task, base=base)
+        model = TaskModel.load(folder, task, base=base) if read_model is None else read_model(folder, task)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except ConfigError as error:
         raise CheckpointError(f"'{folder}' needs a part that is not here. {error}") from error
@@ -203,12 +250,12 @@ def _task(name: str, settings: dict[str, Any]) -> Any:
     return task_class(**{key: value for key, value in settings.items() if key in known})
 
 
-def _move_in_place(source: Path, folder: Path) -> None:
-    """Move the files, the one that makes a folder ours last, and remove weights that the new model does not have."""
+def _move_in_place(source: Path, folder: Path, own: Sequence[str]) -> None:
+    """Move the files, the one that makes a folder ours last, and remove what is our own and was not written now."""
     names = sorted((path.name for path in source.iterdir()), key=lambda name: name == CONFIG_FILE)
     for name in names:
         (source / name).chmod((source / CONFIG_FILE).stat().st_mode)  # safetensors lets only the owner read its files
         (source / name).replace(folder / name)
     for old in folder.iterdir():
-        if old.name not in names and any(fnmatch(old.name, pattern) for pattern in WEIGHT_FILES):
+        if old.name not in names and any(fnmatch(old.name, pattern) for pattern in own):
             old.unlink()

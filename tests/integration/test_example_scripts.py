@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import runpy
+import socket
 import sys
 from pathlib import Path
 
@@ -243,3 +244,13 @@ def test_teaching_again_on_folders(run, tmp_path: Path):
         "B-LOC",
         "I-LOC",
     ]
+
+
+def test_serving(run):
+    for package in ("onnxruntime", "onnxscript", "fastapi", "uvicorn"):
+        pytest.importorskip(package, reason="the extras 'onnx' and 'serve' are not installed")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    printed = run("serving.py", "--epochs", "1", "--port", str(port))
+    assert "model_int8.onnx" in printed and "on test (120 rows)" in printed
+    assert printed.strip().endswith("]") and len(printed.strip().splitlines()[-2:]) == 2

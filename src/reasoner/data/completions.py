@@ -21,6 +21,7 @@ class GenerationExample(Example):
         "completion": ("answer", "target", "response", "output"),
         "messages": ("conversations",),
     }
+    inputs = {"prompt": "text"}
     kept_together = "rows of equal prompts"
 
     prompt: str = ""

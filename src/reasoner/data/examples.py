@@ -38,6 +38,10 @@ class Example:
 
     aliases: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Other names under which a column is known in the field."""
+    inputs: ClassVar[Mapping[str, str]] = {}
+    """What `predict` takes in a dict, and of what kind, for a service to say and ask: "text"; "texts" (a list);
+    "choices" (a list, for each of which the model runs); "span" (first character in `text`, and the one after its
+    last); "words" (a list in place of the text). With "?" behind it may be left out. Empty: nobody can say."""
     kept_together: ClassVar[str] = "rows of equal text"
     """What `group` keeps on one side of a split, in words."""
 

@@ -27,6 +27,8 @@ class NERExample(Example):
         "document": ("document_id", "doc_id"),
     }
 
+    inputs = {"text": "text", "tokens": "words"}
+
     tokens: tuple[str, ...]
     ner_tags: tuple[str | int, ...] | None = None
     """One a word: names in any scheme, or numbers; `-100` is not scored. None at prediction."""
@@ -120,6 +122,7 @@ class Neighbour(NamedTuple):
 class NERInDocument(NERExample):
     """A sentence of a document: rows of one split (or of one prediction) with the same `document`, in their order."""
 
+    inputs = {**NERExample.inputs, "document": "text?"}
     kept_together = "rows of one document"
 
     document: str | int = ""

@@ -65,6 +65,9 @@ class TaskHead(nn.Module, ABC):
     pretrained: ClassVar[bool] = False
     """Whether the borrowed layers come with every checkpoint of the kind, as the output layer over a vocabulary does:
     they are never made anew, and methods that leave the backbone's weights as they are leave these too."""
+    one_pass: ClassVar[bool] = True
+    """Whether what the network gives for a whole batch is all that `infer` asks for; else it wants keys and values from
+    before, as generation does, and no file that holds one pass (ONNX) will do."""
     elsewhere: ClassVar[str] = ""
     """What whoever uses the folder without this library must know of the head, for the model card."""
     temperature: float = 1.0

@@ -41,6 +41,7 @@ class CausalLMHead(TaskHead):
 
     auto_class = "AutoModelForCausalLM"
     pretrained = True
+    one_pass = False
 
     def __init__(
         self,

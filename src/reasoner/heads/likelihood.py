@@ -50,6 +50,7 @@ class LikelihoodHead(TaskHead):
 
     auto_class = "AutoModelForCausalLM"
     pretrained = True
+    one_pass = False
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from reasoner.reports.layout import Facts, Table, cell
 from reasoner.reports.run import Run
@@ -27,17 +28,22 @@ PIPELINE_TAGS = {
     "AutoModelForCausalLM": "text-generation",
     "AutoModelForSeq2SeqLM": "text-generation",
 }
-INPUTS = {
-    "ner": '"Ada Lovelace was born in London."',
-    "nested_ner": '"She works at the University of Oslo."',
-    "nli": '{"premise": "Two dogs run.", "hypothesis": "An animal moves."}',
-    "classification": '"The text to classify."',
-    "qa": '{"question": "Where was Ada born?", "context": "Ada was born in London."}',
-    "generation": '{"prompt": "Three and four are"}',
-    "multiple_choice": '{"question": "What barks?", "choices": ["a cat", "a dog"]}',
+INPUTS: dict[str, Any] = {
+    "ner": "Ada Lovelace was born in London.",
+    "nested_ner": "She works at the University of Oslo.",
+    "nli": {"premise": "Two dogs run.", "hypothesis": "An animal moves."},
+    "classification": "The text to classify.",
+    "qa": {"question": "Where was Ada born?", "context": "Ada was born in London."},
+    "generation": {"prompt": "Three and four are"},
+    "multiple_choice": {"question": "What barks?", "choices": ["a cat", "a dog"]},
+    "relation": {"text": "Ada was born in London.", "head": [0, 3], "tail": [16, 22]},
+    "intent_and_slots": "Book a table in Oslo.",
+    "response_ranking": {"turns": ["Good morning.", "How may I help you?", "I want a table."]},
 }
-_LIBRARIES = {"adapter_config.json": "peft", "bottlenecks.safetensors": "reasoner"}
-"""Who reads a file that holds what was added to a base model."""
+"""What `predict` takes, by task: an example."""
+ONNX = "model.onnx"
+_LIBRARIES = {"adapter_config.json": "peft", "bottlenecks.safetensors": "reasoner", ONNX: "onnx"}
+"""Who reads a file that holds what was added to a base model, or stands for the weights."""
 _HUB_ID = re.compile(r"(?P<owner>[\w-][\w.-]*)/[\w-][\w.-]*")
 _OLD_HUB_ID = re.compile(r"(gpt2|distilgpt2|[a-z0-9]+(-[a-z0-9]+)*-(base|small|large)(-[a-z0-9]+)*)")
 _USUAL_FOLDERS = {"models", "model", "out", "output", "outputs", "runs", "checkpoints", "data", "tmp", "home", "shared"}
@@ -62,7 +68,7 @@ def model_card(
         elsewhere: what else must be known where the folder is used without this library.
     """
     base_model = run.model if _is_hub_id(run.model) else None
-    run = _without_folders(run)
+    run = without_folders(run)
     sections = [
         _section(title(run), [_introduction(run)]),
         _section("Scores", _scores(run), level=2),
@@ -72,6 +78,36 @@ def model_card(
         _section("Limits", [_list(_limits(run))], level=2),
     ]
     return "\n\n".join([_header(run, base_model, auto_class, kept_apart), *sections]) + "\n"
+
+
+def onnx_card(run: Run, *, own_layers: bool) -> str:
+    """Return the text of the README.md beside an ONNX file.
+
+    Args:
+        run: the record of the model that it was made of.
+        own_layers: whether the head's layers are in `head.safetensors`, and the file ends before them.
+    """
+    run = without_folders(run)
+    example = _input(run)
+    own = _code(
+        ["import reasoner", "", 'result = reasoner.load_onnx("this-folder")', f"print(result.predict({example}))"]
+    )
+    ends = (
+        "Its output is `last_hidden_state` (batch, length, width); the head's own layers are in `head.safetensors`."
+        if own_layers
+        else "Its outputs are logits, before the temperature in `reasoner_config.json`."
+    )
+    elsewhere = (
+        "`model.onnx` (and `model_int8.onnx`, with weights of 8 bits, where it is there) runs in any ONNX runtime. Its "
+        f"inputs are named as the tokenizer names them, 64-bit integers (batch, length), of any size. {ends}"
+    )
+    sections = [
+        _section(f"{title(run)}, as ONNX", [_introduction(run)]),
+        _section("Scores of the model that it was made of", _scores(run), level=2),
+        _section("How to use it", [own, elsewhere], level=2),
+        _section("Limits", [_list(_limits(run))], level=2),
+    ]
+    return "\n\n".join([_header(run, None, None, ONNX), *sections]) + "\n"
 
 
 def _header(run: Run, base_model: str | None, auto_class: str | None, kept_apart: str | None) -> str:
@@ -136,8 +172,12 @@ def _data(run: Run) -> list[str]:
     return blocks or ["Nothing was recorded."]
 
 
+def _input(run: Run) -> str:
+    return json.dumps(INPUTS[run.task]) if run.task in INPUTS else "..."
+
+
 def _usage(run: Run, auto_class: str | None, kept_apart: str | None) -> list[str]:
-    example = INPUTS.get(run.task, "...")
+    example = _input(run)
     own = _code(["import reasoner", "", 'result = reasoner.load("this-folder")', f"print(result.predict({example}))"])
     if kept_apart is not None:
         return [own, *_usage_beside_base(run, auto_class, kept_apart)]
@@ -196,7 +236,7 @@ def _runs(run: Run) -> str:
     return f"the best of {len(run.seeds)} runs on validation" if len(run.seeds) > 1 else "one run"
 
 
-def _without_folders(run: Run) -> Run:
+def without_folders(run: Run) -> Run:
     """Return the record with every path reduced to its last part: in names, sources, settings and sentences."""
     sources = {split: _reduced(source) for split, source in run.sources.items()}
     paths = [path for path in (run.model, *run.sources.values()) if re.search(r"[\\/]", path) and not _is_hub_id(path)]

@@ -63,6 +63,7 @@ class ClassificationExample(Example):
         "text_pair": ("sentence2",),
         "label": ("labels", "intent", "category"),
     }
+    inputs = {"text": "text", "text_pair": "text?"}
 
     text: str
     text_pair: str | None = None
@@ -251,8 +252,7 @@ class Classification(Prompted[Any, dict[str, Any]]):
         names = [self.gold_names(example) for example in examples]
         if self.kind == "multi":
             return RowCounts(f1_from_sums, set_counts(names, [p["labels"] for p in predictions]))
-        guesses = [prediction["label"] for prediction in predictions]
-        return RowCounts(macro_f1_from_sums, label_counts([name for (name,) in names], guesses))
+        return RowCounts(macro_f1_from_sums, label_counts([n for (n,) in names], [p["label"] for p in predictions]))
 
     def rows_right(self, predictions: Sequence[dict[str, Any]], examples: Sequence[Any]) -> list[bool] | None:
         """Return whether the label, or the whole set of labels, is right."""

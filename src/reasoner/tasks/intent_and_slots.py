@@ -16,6 +16,7 @@ INTENT, SLOTS = "intent", "slots"
 class IntentAndSlotsExample(SeveralExample):
     """A request: `tokens` with a tag each (`ner_tags` or `slots`), and its `intent`."""
 
+    inputs = {"text": "text", "tokens": "words"}
     kept_together = "equal requests"
 
     @classmethod

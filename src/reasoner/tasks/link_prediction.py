@@ -32,6 +32,8 @@ class LinkPredictionExample(Example):
 
     aliases = {"head": ("subject", "source"), "relation": ("predicate",), "tail": ("object", "target")}
 
+    inputs = {"head": "text?", "relation": "text", "tail": "text?"}
+
     head: str | None
     """None where it is asked for."""
     relation: str

@@ -31,6 +31,8 @@ class MultipleChoiceExample(Example):
         "label": ("answerKey", "answer", "gold"),
     }
 
+    inputs = {"question": "text", "choices": "choices", "context": "text?"}
+
     question: str
     choices: tuple[str, ...]
     context: str | None = None

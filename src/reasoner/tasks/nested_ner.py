@@ -32,6 +32,7 @@ class NestedNERExample(Example):
     """A text, its words, and its entities counted in them."""
 
     aliases = {"text": ("sentence",), "entities": ("spans",)}
+    inputs = {"text": "text", "tokens": "words"}
 
     text: str
     """What characters count in."""
@@ -112,7 +113,9 @@ class NestedNER(Task[NestedNERExample, Entities]):
         return unknown_labels(_types(examples), self.labels)
 
     def example_from_input(self, value: Any) -> NestedNERExample:
-        """Accept a string, or a list of words."""
+        """Accept a string, or a list of words; or a dict with one of them as `text` or `tokens`."""
+        if isinstance(value, Mapping):
+            value = value.get("tokens", value.get("text"))
         if isinstance(value, str):
             return NestedNERExample.from_text(value)
         if isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value):

@@ -35,6 +35,8 @@ class NLIExample(Example):
         "label": ("gold_label",),
     }
 
+    inputs = {"premise": "text", "hypothesis": "text"}
+
     premise: str
     hypothesis: str
     label: str | int | float | None = None

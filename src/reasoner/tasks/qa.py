@@ -38,6 +38,7 @@ class Candidate(NamedTuple):
 class QuestionAnsweringExample(Example):
     """A question, the context that may hold its answer, and the answers that people gave."""
 
+    inputs = {"question": "text", "context": "text"}
     context: str
     question: str
     answers: tuple[Answer, ...] | None = None
@@ -139,8 +140,7 @@ class QuestionAnswering(Task[QuestionAnsweringExample, dict[str, Any]]):
         contexts = [example.context for example in examples]
         windows = tokenize_in_windows(tokenizer, questions, contexts, max_length=max_length, stride=stride)
         features = [_features(group, example) for group, example in zip(windows, examples, strict=True)]
-        lost = sum(map(self.gold_lost, examples, features))
-        if lost:
+        if lost := sum(map(self.gold_lost, examples, features)):
             count("{n} answers stand whole in no window, and are learned as 'no answer'. Raise stride.", lost)
         return features
 

@@ -28,6 +28,7 @@ class RelationExample(Example):
         "tail": ("object", "obj"),
         "label": ("relation",),
     }
+    inputs = {"text": "text", "head": "span", "tail": "span"}
     kept_together = "pairs of one text"
 
     text: str

@@ -44,6 +44,7 @@ class ResponseRankingExample(Example):
         "response": ("answer", "system"),
         "dialogue": ("dialogue_id", "dialog", "dialog_id"),
     }
+    inputs = {"turns": "texts"}
     kept_together = "the turns of a dialogue"
 
     turns: tuple[str, ...]
