@@ -20,6 +20,12 @@ _EXPORTS = {
     "robustness": "reasoner.invariance",
     "bias": "reasoner.fairness",
     "explain": "reasoner.explanations",
+    "to_label": "reasoner.labelling.active",
+    "read_labels": "reasoner.labelling.reading",
+    "pseudo_labels": "reasoner.labelling.pseudo",
+    "self_train": "reasoner.labelling.self_training",
+    "learning_curve": "reasoner.experiments.sizes",
+    "evidence": "reasoner.neighbours",
     "compare": "reasoner.experiments.variants",
     "search": "reasoner.experiments.hyperparameters",
     "read_settings": "reasoner.experiments.settings",
@@ -50,6 +56,11 @@ _EXPORTS = {
     "Edit": "reasoner.edits.catalog",
     "BiasReport": "reasoner.reports.bias",
     "Explanation": "reasoner.reports.explanation",
+    "ToLabel": "reasoner.labelling.chosen",
+    "PseudoLabels": "reasoner.labelling.pseudo",
+    "SelfTraining": "reasoner.labelling.self_training",
+    "DataCurve": "reasoner.reports.data_curve",
+    "Evidence": "reasoner.reports.evidence",
     "WordGroup": "reasoner.edits.groups",
     "Leaderboard": "reasoner.reports.leaderboard",
     "SearchResult": "reasoner.reports.trials",
@@ -123,6 +134,7 @@ if TYPE_CHECKING:
     )
     from reasoner.experiments.hyperparameters import search
     from reasoner.experiments.settings import read_settings
+    from reasoner.experiments.sizes import learning_curve
     from reasoner.experiments.variants import compare
     from reasoner.explanations import explain
     from reasoner.fairness import bias
@@ -130,6 +142,11 @@ if TYPE_CHECKING:
     from reasoner.graphs.triples import Triple, extract_triples
     from reasoner.heads.base import TaskHead
     from reasoner.invariance import robustness
+    from reasoner.labelling.active import to_label
+    from reasoner.labelling.chosen import ToLabel
+    from reasoner.labelling.pseudo import PseudoLabels, pseudo_labels
+    from reasoner.labelling.reading import read_labels
+    from reasoner.labelling.self_training import SelfTraining, self_train
     from reasoner.likelihood import perplexity
     from reasoner.losses import LossSum
     from reasoner.meter import shortcuts
@@ -145,10 +162,13 @@ if TYPE_CHECKING:
     from reasoner.methods.prefix import Prefix
     from reasoner.methods.prompt import Prompt
     from reasoner.methods.top_k import TopK
+    from reasoner.neighbours import evidence
     from reasoner.pretraining import Pretraining, pretrain
     from reasoner.registry import register_head, register_method, register_task, register_verifier
     from reasoner.reinforcement.functions import dpo, grpo
     from reasoner.reports.bias import BiasReport
+    from reasoner.reports.data_curve import DataCurve
+    from reasoner.reports.evidence import Evidence
     from reasoner.reports.explanation import Explanation
     from reasoner.reports.leaderboard import Leaderboard
     from reasoner.reports.robustness import RobustnessCard
