@@ -70,7 +70,7 @@ def _read_by_head(seen: _Pass, batch: Batch, outputs: Outputs) -> Tensor:
     if seen.read.shape[1] < length:  # of words, say
         return seen.read.float().mean(1)
     logits = outputs.get("logits")
-    if logits is None or logits.ndim > 2 or logits.shape == (rows, length):
+    if logits is None or logits.ndim > 2:
         return _mean(seen.read, batch)
     mask = batch.inputs["attention_mask"]
     last = (torch.arange(length, device=mask.device) * mask).argmax(1)  # (features,)

@@ -62,4 +62,5 @@ def fit_power_law(rows: Sequence[float], scores: Sequence[float], *, highest: fl
         limit = min(float(y.max()) + 0.1 * spread, (float(y.max()) + highest) / 2)
         fits.append(least_squares(residuals, (limit, 0.1 * spread, start), bounds=bounds))
     best = min(fits, key=lambda fit: float(fit.cost))
-    return PowerLaw(*map(float, best.x), float(x.max()))
+    limit, distance, exponent = best.x.tolist()
+    return PowerLaw(limit, distance, exponent, float(x.max()))

@@ -114,7 +114,7 @@ class DataCurve:
         score, now = self.law.at(rows), self.law.at(self.largest)
         ends = self._interval([law.at(rows) for law in self._laws])
         gains = self._interval([law.at(rows) - law.at(self.largest) for law in self._laws])
-        far = [f"That is more than {FAR} times the rows that were measured: a guess, no measurement."]
+        far = ["That is more than twice the rows that were measured: a guess, no measurement."]
         return Forecast(
             metric=self.metric, rows=rows, more=more, score=self._sign * score, gain=self._sign * (score - now),
             **dict(zip(("lower", "upper"), self._signed(ends), strict=True)),
@@ -146,7 +146,8 @@ class DataCurve:
         if self.law is not None:
             self._draw_law(axes, ORANGE)
         axes.set_xscale("log")
-        axes.set_xticks(rows, [f"{row:,}" for row in rows])
+        ticks = [*rows, *([FAR * self.largest] if self.law is not None else [])]
+        axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
         axes.minorticks_off()
         axes.set_title(f"{self.task}: {self.metric} on {self.split} by training rows", fontsize=11)
         axes.set_xlabel("training rows (logarithmic)", fontsize=10)
