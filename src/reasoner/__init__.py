@@ -30,6 +30,12 @@ _EXPORTS = {
     "ServiceLimits": "reasoner.serving.limits",
     "export_onnx": "reasoner.onnx_models.functions",
     "load_onnx": "reasoner.onnx_models.functions",
+    "to_label": "reasoner.labelling.active",
+    "read_labels": "reasoner.labelling.reading",
+    "pseudo_labels": "reasoner.labelling.pseudo",
+    "self_train": "reasoner.labelling.self_training",
+    "learning_curve": "reasoner.experiments.sizes",
+    "evidence": "reasoner.neighbours",
     "compare": "reasoner.experiments.variants",
     "search": "reasoner.experiments.hyperparameters",
     "read_settings": "reasoner.experiments.settings",
@@ -69,6 +75,11 @@ _EXPORTS = {
     "DriftReport": "reasoner.reports.drift",
     "Explanation": "reasoner.reports.explanation",
     "OnnxExport": "reasoner.reports.onnx",
+    "ToLabel": "reasoner.labelling.chosen",
+    "PseudoLabels": "reasoner.labelling.pseudo",
+    "SelfTraining": "reasoner.labelling.self_training",
+    "DataCurve": "reasoner.reports.data_curve",
+    "Evidence": "reasoner.reports.evidence",
     "WordGroup": "reasoner.edits.groups",
     "Leaderboard": "reasoner.reports.leaderboard",
     "SearchResult": "reasoner.reports.trials",
@@ -152,6 +163,7 @@ if TYPE_CHECKING:
     )
     from reasoner.experiments.hyperparameters import search
     from reasoner.experiments.settings import read_settings
+    from reasoner.experiments.sizes import learning_curve
     from reasoner.experiments.teaching import teach
     from reasoner.experiments.variants import compare
     from reasoner.explanations import explain
@@ -161,6 +173,11 @@ if TYPE_CHECKING:
     from reasoner.graphs.triples import Triple, extract_triples
     from reasoner.heads.base import TaskHead
     from reasoner.invariance import robustness
+    from reasoner.labelling.active import to_label
+    from reasoner.labelling.chosen import ToLabel
+    from reasoner.labelling.pseudo import PseudoLabels, pseudo_labels
+    from reasoner.labelling.reading import read_labels
+    from reasoner.labelling.self_training import SelfTraining, self_train
     from reasoner.likelihood import perplexity
     from reasoner.losses import LossSum
     from reasoner.meter import shortcuts
@@ -176,6 +193,7 @@ if TYPE_CHECKING:
     from reasoner.methods.prefix import Prefix
     from reasoner.methods.prompt import Prompt
     from reasoner.methods.top_k import TopK
+    from reasoner.neighbours import evidence
     from reasoner.onnx_models.functions import export_onnx, load_onnx
     from reasoner.pretraining import Pretraining, pretrain
     from reasoner.protections import EWC, LwF, OwnAdapter, Replay
@@ -184,7 +202,9 @@ if TYPE_CHECKING:
     from reasoner.reports.bias import BiasReport
     from reasoner.reports.checklist import ChecklistReport
     from reasoner.reports.contrast import ContrastReport
+    from reasoner.reports.data_curve import DataCurve
     from reasoner.reports.drift import DriftReport
+    from reasoner.reports.evidence import Evidence
     from reasoner.reports.explanation import Explanation
     from reasoner.reports.heuristics import HeuristicsReport
     from reasoner.reports.leaderboard import Leaderboard

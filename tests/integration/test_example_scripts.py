@@ -254,3 +254,14 @@ def test_serving(run):
     printed = run("serving.py", "--epochs", "1", "--port", str(port))
     assert "model_int8.onnx" in printed and "on test (120 rows)" in printed
     assert printed.strip().endswith("]") and len(printed.strip().splitlines()[-2:]) == 2
+
+
+def test_less_data(run, tmp_path: Path):
+    printed = run("less_data.py", "--steps", "2", "--number", "5")
+    assert "Learning curve: relation, macro_f1 on test" in printed
+    assert "Self-training: relation, macro_f1 on test" in printed
+    assert "5 of 220 rows to label, by both" in printed
+    assert len((tmp_path / "out" / "to_label.jsonl").read_text("utf-8").splitlines()) == 5
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"curve", "curve.png", "to_label.chosen.json"}
+    printed = run("less_data.py", "--steps", "2", "--number", "5")
+    assert "to_label.jsonl is there already" in printed and "neighbours agree" in printed

@@ -14,6 +14,8 @@ from reasoner.notices import count, counting
 
 NO_GOLD = (-1, "-1", "-", None, "")
 """Labels that say "the annotators did not agree" or "not published"."""
+GOLD = ("label", "ner_tags", "answers")
+"""What the fields are called that hold a label, a tag for each word, or answers in a text."""
 
 
 class RowError(Exception):
@@ -78,6 +80,11 @@ class Example:
     def stratum(self) -> Hashable:
         """What a split keeps in proportion, such as the label."""
         return None
+
+    @classmethod
+    def gold_columns(cls) -> tuple[str, ...]:
+        """Return the names of the fields that hold gold for a person to give; empty: it has another form."""
+        return tuple(item.name for item in fields(cls) if item.name in GOLD)
 
 
 ExampleT = TypeVar("ExampleT", bound=Example)

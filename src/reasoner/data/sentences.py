@@ -111,6 +111,26 @@ def edited_sentence(
     return replace(example, tokens=tokens, ner_tags=tuple(tags), text=text, offsets=tuple(words))
 
 
+def with_entities(example: NERExample, entities: Sequence[Mapping[str, Any]], scheme: str) -> NERExample:
+    """Return the sentence with predicted entities as its gold; the other words name nothing.
+
+    Args:
+        example: the sentence.
+        entities: as `predict` gives them, in order.
+        scheme: that the tags are to be written in.
+    """
+    spans = [(entity["start_word"], entity["end_word"], entity["entity_group"]) for entity in entities]
+    return replace(example, ner_tags=tuple(write_spans(spans, len(example.tokens), scheme)))
+
+
+def entity_alone(example: NERExample, entity: Mapping[str, Any], scheme: str) -> NERExample:
+    """Return the sentence with one predicted entity as its gold; the other words are not scored."""
+    start, end, kind = entity["start_word"], entity["end_word"], entity["entity_group"]
+    tags: list[str | int] = [IGNORED] * len(example.tokens)
+    tags[start:end] = write_spans([(0, end - start, kind)], end - start, scheme)
+    return replace(example, ner_tags=tuple(tags))
+
+
 class Neighbour(NamedTuple):
     """A sentence as the context of another: its text, and where its words stand in it."""
 

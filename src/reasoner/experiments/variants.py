@@ -54,7 +54,7 @@ class Variant(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Shared:
+class Shared:
     """What all runs have in common."""
 
     examples: Mapping[str, Sequence[Any]]
@@ -128,9 +128,9 @@ def compare(
         base = Variant("", model, task, as_method(method), tokenizer, config)
         lists = {"methods": methods, "models": models, "heads": heads}
         chosen = list(_variants(base, variants, {name: of for name, of in lists.items() if of is not None}, method))
-        plan = _plan(chosen, seeds, overrides)
-        shared = _shared(plan, data, columns, old_data, check, features)
-        runs = _records(plan, shared, Records(output_dir))
+        plan = planned(chosen, seeds, overrides)
+        shared = shared_by(plan, data, columns, old_data, check, features)
+        runs = run_all([(variant, shared) for variant in plan], Records(output_dir))
         return make_leaderboard(
             runs,
             names=[variant.name for variant in chosen],
@@ -201,9 +201,9 @@ def _short(method: Method) -> str:
     return f"{type(method).__name__}({', '.join(changed)})"
 
 
-def _shared(
+def shared_by(
     plan: Sequence[Variant], data: Any, columns: Mapping[str, Any] | None, old_data: Any, check: bool, features: str
-) -> _Shared:
+) -> Shared:
     """Read the data, once for all runs.
 
     Raises:
@@ -221,7 +221,7 @@ def _shared(
     schemas = [task_class.schema(settings) for task_class, settings in tasks]
     schema = max(schemas, key=lambda each: len(each.__mro__))  # one that asks for more does for those that ask for less
     examples = read_examples(data, schema, config=config, columns=columns, record=reading)
-    return _Shared(
+    return Shared(
         examples=examples,
         tasks=_learned(plan, examples),
         sources=names_of_sources(data, list(examples)),
@@ -243,7 +243,7 @@ def _learned(variants: Sequence[Variant], examples: Mapping[str, Sequence[Any]])
     return tasks
 
 
-def _plan(variants: Sequence[Variant], seeds: Sequence[int], overrides: Mapping[str, Any]) -> list[Variant]:
+def planned(variants: Sequence[Variant], seeds: Sequence[int], overrides: Mapping[str, Any]) -> list[Variant]:
     """Return the runs: all variants with the first seed, then with the next."""
     configs = [configs_of_seeds(variant.config, seeds, overrides) for variant in variants]
     return [
@@ -256,16 +256,16 @@ def _plan(variants: Sequence[Variant], seeds: Sequence[int], overrides: Mapping[
 # --- the runs --------------------------------------------------------------------------------------------------------
 
 
-def _records(plan: Sequence[Variant], shared: _Shared, records: Records) -> list[dict[str, Any]]:
+def run_all(plan: Sequence[tuple[Variant, Shared]], records: Records) -> list[dict[str, Any]]:
     """Return the record of each run; those that are not there yet are made."""
-    keys = _keys(plan, shared)
+    keys = _keys(plan)
     found = [records.find(key) for key in keys]
     missing = sum(record is None for record in found)
     if missing < len(plan):
         tell(f"{len(plan) - missing} of {len(plan)} runs are there already.")
     checked: set[str] = set()
     made = []
-    for number, (variant, key, record) in enumerate(zip(plan, keys, found, strict=True), start=1):
+    for number, ((variant, shared), key, record) in enumerate(zip(plan, keys, found, strict=True), start=1):
         if record is None:
             tell(f"Run {number} of {len(plan)}: {variant.name}, seed {variant.config.seed}.")
             if shared.old:
@@ -277,13 +277,14 @@ def _records(plan: Sequence[Variant], shared: _Shared, records: Records) -> list
     return made
 
 
-def _keys(plan: Sequence[Variant], shared: _Shared) -> list[str]:
+def _keys(plan: Sequence[tuple[Variant, Shared]]) -> list[str]:
     """Return a name for each run, made of all that its result is made of."""
-    examples = fingerprints.of_examples(shared.examples)
-    old = "" if shared.old is None else repr([row.columns for row in shared.old.rows])
+    examples: dict[int, str] = {}
     models: dict[int, str] = {}
     keys = []
-    for variant in plan:
+    for variant, shared in plan:
+        if id(shared) not in examples:
+            examples[id(shared)] = fingerprints.of_examples(shared.examples)
         source = model_source(variant.model)
         if id(variant.model) not in models:
             models[id(variant.model)] = fingerprints.of_model(source)
@@ -293,14 +294,14 @@ def _keys(plan: Sequence[Variant], shared: _Shared) -> list[str]:
             "method": fingerprints.of_method(variant.method),
             "tokenizer": fingerprints.of_tokenizer(variant.tokenizer),
             "config": fingerprints.of_config(variant.config),
-            "examples": examples,
-            "old": old,
+            "examples": examples[id(shared)],
+            "old": "" if shared.old is None else repr([row.columns for row in shared.old.rows]),
         }
         keys.append(f"seed-{variant.config.seed}-{fingerprints.fingerprint(parts)}")
     return keys
 
 
-def _tried(variant: Variant, shared: _Shared, *, check: bool) -> dict[str, Any]:
+def _tried(variant: Variant, shared: Shared, *, check: bool) -> dict[str, Any]:
     """Run, and return the record: that of a failure if it is one. An interrupt by the keyboard is none."""
     release_memory()
     own_peak = reset_peak_memory()
@@ -326,7 +327,7 @@ def _tried(variant: Variant, shared: _Shared, *, check: bool) -> dict[str, Any]:
     return record
 
 
-def _trained(variant: Variant, shared: _Shared, *, check: bool) -> Result:
+def _trained(variant: Variant, shared: Shared, *, check: bool) -> Result:
     cache = variant.config.feature_cache or shared.features
     return train_on_examples(
         variant.model,

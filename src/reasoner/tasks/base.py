@@ -286,6 +286,11 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
         """
         return {}
 
+    def labelled(self, example: ExampleT, prediction: PredictionT) -> ExampleT | None:
+        """Return the example with all that a prediction says as its gold; None: it cannot be gold."""
+        told = list(self.as_gold(example, prediction).values())
+        return told[0] if len(told) == 1 else None
+
     def baselines(
         self, training: Sequence[ExampleT], examples: Sequence[ExampleT]
     ) -> Mapping[str, Sequence[PredictionT]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from reasoner.data import documents, word_shapes
+from reasoner.data import documents, sentences, word_shapes
 from reasoner.data.edited import Edited, Mention, mentions_of
 from reasoner.data.entities import entities_of_tags
 from reasoner.data.examples import RowError, column
@@ -247,13 +247,14 @@ class NER(Task[NERExample, Entities]):
 
     def as_gold(self, example: NERExample, prediction: Entities) -> dict[str, NERExample]:
         """Return for each entity the example with it alone: the other words are not scored."""
-        found = {}
-        for entity in prediction:
-            start, end, kind = entity["start_word"], entity["end_word"], entity["entity_group"]
-            tags: list[str | int] = [IGNORED] * len(example.tokens)
-            tags[start:end] = write_spans([(0, end - start, kind)], end - start, self._scheme)
-            found[f"{entity['word']} ({kind})"] = replace(example, ner_tags=tuple(tags))
-        return found
+        return {
+            f"{entity['word']} ({entity['entity_group']})": sentences.entity_alone(example, entity, self._scheme)
+            for entity in prediction
+        }
+
+    def labelled(self, example: NERExample, prediction: Entities) -> NERExample:
+        """Return the sentence with its predicted entities as gold."""
+        return sentences.with_entities(example, prediction, self._scheme)
 
     def primary_counts(self, predictions: Sequence[Entities], examples: Rows) -> RowCounts | None:
         """Return F1 as a function of hits, predicted and gold entities."""
