@@ -110,4 +110,5 @@ def _neighbour(task: Task[Any, Any], row: Any, similarity: float, said: tuple[st
 def _unit(vectors: Vectors) -> Vectors:
     """Return the vectors at length 1, (rows, size)."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+    unit: Vectors = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return unit

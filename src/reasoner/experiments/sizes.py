@@ -105,7 +105,8 @@ def _order(task: Task[Any, Any], rows: Sequence[Any], seed: int) -> tuple[list[i
     """Return the rows in the order in which they are added, and how many come first so that each label is there."""
     order = list(range(len(rows)))
     Random(f"rows {seed}").shuffle(order)
-    first, met = [], set()
+    first: list[int] = []
+    met: set[str] = set()
     for row in order:
         names = set(task.gold_names(rows[row]))
         if names - met:

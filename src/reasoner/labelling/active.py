@@ -97,7 +97,8 @@ def known_examples(result: Result, training: Any) -> Sequence[Any] | None:
     if training is not None:
         task = result.predictor.task
         splits = examples_from_rows(read_splits(training), task.schema(task.settings()))
-        return splits.get("train", next(iter(splits.values())))
+        rows: Sequence[Any] = splits.get("train", next(iter(splits.values())))
+        return rows
     return None if result.label_record is None else result.label_record.examples
 
 

@@ -77,7 +77,7 @@ def _of_words(records: Sequence[TokenRecord], features: Sequence[Any]) -> float:
     """Return the geometric mean of the probabilities of the words' labels; 1 where no word has one."""
     sure = [float(record.probabilities[place.token]) for record, feature in zip(records, features, strict=True)
             for place in feature.info]  # fmt: skip
-    smallest = np.finfo(np.float32).tiny
+    smallest = float(np.finfo(np.float32).tiny)
     return math.exp(sum(math.log(max(one, smallest)) for one in sure) / len(sure)) if sure else 1.0
 
 

@@ -271,7 +271,8 @@ def _taken(task: Task[Any, Any], row: Unlabelled, said: Judged) -> Taken:
     name = gold_name(row.columns, schema_of(task))
     columns = {**row.columns, name: gold_of(labelled, name, task)}
     gold = _gold(task, row)
-    right = None if gold is None else (task.rows_right([said.prediction], [gold]) or [None])[0]
+    judged = None if gold is None else task.rows_right([said.prediction], [gold])
+    right = judged[0] if judged else None
     return Taken(labelled, columns, said.prediction, said.probability or 0.0, right, gold)
 
 

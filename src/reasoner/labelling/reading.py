@@ -141,7 +141,7 @@ def _key(task: Task[Any, Any], columns: Mapping[str, Any]) -> Hashable:
 
 def _likeness(one: Any, other: Any) -> float:
     """Return how alike two rows are by their texts, from 0 to 1."""
-    texts = [
+    first, second = (
         " ".join(str(part[1]) for part in key if isinstance(part, tuple) and len(part) == 2) for key in (one, other)
-    ]
-    return SequenceMatcher(None, *texts, autojunk=False).ratio()
+    )
+    return float(SequenceMatcher(None, first, second, autojunk=False).ratio())
