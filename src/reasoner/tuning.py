@@ -88,8 +88,7 @@ def train_on_examples(
     if config.refit:
         again = partial(train_on_examples, model, task=task, method=method, tokenizer=tokenizer, callbacks=callbacks,
                         sources=sources)  # fmt: skip
-        return refitted(again, examples, config=config, folder=folder, record=record,
-                        resume=bool(resume))  # fmt: skip
+        return refitted(again, examples, config=config, folder=folder, record=record, resume=bool(resume))
     with collect(), deterministic(config.full_determinism):
         task_class, settings = task_class_and_settings(task)
         source = model_source(model)
@@ -108,13 +107,8 @@ def train_on_examples(
                 Subject(examples=examples, record=record, config=config, source=source, task_class=task_class,
                         learned=learned, tokenizer=predictor.tokenizer, predictor=predictor, encoded=encoded)
             )  # fmt: skip
-        beside = text_loss(predictor, source, config)
-
-        def part(rows: Mapping[str, Sequence[Any]], config: TrainingConfig) -> Predictor:
-            trained = train_on_examples(model, rows, task=learned, method=method, config=config, tokenizer=tokenizer)
-            return trained.predictor
-
-        callbacks = [_Epochs(method), *callbacks]
+        beside, callbacks = text_loss(predictor, source, config), [_Epochs(method), *callbacks]
+        part = partial(train_on_examples, model, task=learned, method=method, tokenizer=tokenizer)
         return _trained(predictor, encoded, run, config, folder, callbacks, beside, resume, known, part)
 
 
