@@ -22,6 +22,7 @@ ROWS = (
     (
         "api",
         "behaviour",
+        "drifting",
         "experiments",
         "explanations",
         "fairness",
@@ -32,9 +33,9 @@ ROWS = (
         "testing",
         "untrained",
     ),
-    ("contrastive", "likelihood", "pretraining", "sampling", "tuning"),
+    ("continuing", "contrastive", "likelihood", "pretraining", "sampling", "tuning"),
     ("recipes", "recording", "refitting"),
-    ("debiasing", "distillation", "origins", "preparation", "result", "resuming", "seeds"),
+    ("debiasing", "distillation", "origins", "preparation", "previous", "result", "resuming", "seeds"),
     (
         "calibration",
         "checks",
@@ -54,7 +55,7 @@ ROWS = (
     ("encoding", "fingerprints", "language_model", "model"),
     ("reports", "synthetic", "tasks"),
     ("frozen_parts", "heads", "layerwise"),
-    ("data", "methods", "networks", "prefixes", "training", "verifiers"),
+    ("data", "methods", "networks", "prefixes", "protections", "training", "verifiers"),
     ("added", "base_model", "chains", "execution", "losses", "metrics", "packing", "registry"),
     ("errors", "notices", "untrusted"),
 )

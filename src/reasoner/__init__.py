@@ -23,10 +23,12 @@ _EXPORTS = {
     "contrast": "reasoner.behaviour.contrast_sets",
     "checklist": "reasoner.behaviour.checking",
     "checklist_cases": "reasoner.behaviour.checking",
+    "drift": "reasoner.drifting",
     "explain": "reasoner.explanations",
     "compare": "reasoner.experiments.variants",
     "search": "reasoner.experiments.hyperparameters",
     "read_settings": "reasoner.experiments.settings",
+    "teach": "reasoner.experiments.teaching",
     "zero_shot": "reasoner.untrained",
     "few_shot": "reasoner.untrained",
     "pretrain": "reasoner.pretraining",
@@ -59,10 +61,12 @@ _EXPORTS = {
     "ContrastEdit": "reasoner.edits.changing",
     "ContrastReport": "reasoner.reports.contrast",
     "ChecklistReport": "reasoner.reports.checklist",
+    "DriftReport": "reasoner.reports.drift",
     "Explanation": "reasoner.reports.explanation",
     "WordGroup": "reasoner.edits.groups",
     "Leaderboard": "reasoner.reports.leaderboard",
     "SearchResult": "reasoner.reports.trials",
+    "Teaching": "reasoner.reports.teaching",
     "TrainingConfig": "reasoner.training.config",
     "Trainer": "reasoner.training.trainer",
     "Callback": "reasoner.training.callbacks",
@@ -97,6 +101,10 @@ _EXPORTS = {
     "IA3": "reasoner.methods.ia3",
     "Prefix": "reasoner.methods.prefix",
     "Prompt": "reasoner.methods.prompt",
+    "Replay": "reasoner.protections",
+    "EWC": "reasoner.protections",
+    "LwF": "reasoner.protections",
+    "OwnAdapter": "reasoner.protections",
     "ReasonerError": "reasoner.errors",
     "DataError": "reasoner.errors",
     "LabelError": "reasoner.errors",
@@ -122,6 +130,7 @@ if TYPE_CHECKING:
     from reasoner.data.examples import Example
     from reasoner.data.features import Batch, Feature
     from reasoner.data.pairs import sentence_pairs
+    from reasoner.drifting import drift
     from reasoner.edits.catalog import Edit
     from reasoner.edits.changing import ContrastEdit
     from reasoner.edits.groups import WordGroup
@@ -137,6 +146,7 @@ if TYPE_CHECKING:
     )
     from reasoner.experiments.hyperparameters import search
     from reasoner.experiments.settings import read_settings
+    from reasoner.experiments.teaching import teach
     from reasoner.experiments.variants import compare
     from reasoner.explanations import explain
     from reasoner.fairness import bias
@@ -161,16 +171,19 @@ if TYPE_CHECKING:
     from reasoner.methods.prompt import Prompt
     from reasoner.methods.top_k import TopK
     from reasoner.pretraining import Pretraining, pretrain
+    from reasoner.protections import EWC, LwF, OwnAdapter, Replay
     from reasoner.registry import register_head, register_method, register_task, register_verifier
     from reasoner.reinforcement.functions import dpo, grpo
     from reasoner.reports.bias import BiasReport
     from reasoner.reports.checklist import ChecklistReport
     from reasoner.reports.contrast import ContrastReport
+    from reasoner.reports.drift import DriftReport
     from reasoner.reports.explanation import Explanation
     from reasoner.reports.heuristics import HeuristicsReport
     from reasoner.reports.leaderboard import Leaderboard
     from reasoner.reports.robustness import RobustnessCard
     from reasoner.reports.shortcuts import ShortcutReport
+    from reasoner.reports.teaching import Teaching
     from reasoner.reports.trials import SearchResult
     from reasoner.result import Result
     from reasoner.review import Review

@@ -11,6 +11,7 @@ from reasoner.base_model import model_source
 from reasoner.checks.reading import ReadingRecord
 from reasoner.checks.report import CheckReport
 from reasoner.checks.run import run_checks
+from reasoner.continuing import previous_of
 from reasoner.data.sources import read_rows
 from reasoner.errors import ConfigError
 from reasoner.methods.base import Method
@@ -22,6 +23,7 @@ from reasoner.preparation import (
     read_examples,
     task_class_and_settings,
 )
+from reasoner.protections import Protection
 from reasoner.recipes import resolve_recipe
 from reasoner.reports.layout import mebibytes
 from reasoner.result import Result, load_result
@@ -55,6 +57,9 @@ def fine_tune(
     callbacks: Sequence[Callback] = (),
     check: bool = True,
     resume: bool = False,
+    after: Result | str | Path | None = None,
+    protect: Sequence[Any] = (),
+    protection: str | Protection | None = None,
     **overrides: Any,
 ) -> Result:
     """Fine-tune a pretrained model on a task: read, check, train, score before and after, save.
@@ -85,6 +90,12 @@ def fine_tune(
         check: look at data and model first, as `check` does: errors stop, warnings are said, all is in `run.checks`.
         resume: go on from the newest whole checkpoint in `output_dir` (see `checkpoint_steps`) as if the run had never
             been interrupted; where there is none begin, and after its end load what it wrote. Not with `seeds`.
+        after: in place of `model` (None then): a model that this library tuned for this task, by its folder or as a
+            `Result`, which is taught again. New labels are added to its head. See docs/teaching_again.md.
+        protect: a list of old data sets, each like `data`: the model is scored on their validation rows, and protected
+            by their training rows.
+        protection: how what it knows is kept: "replay", "ewc", "lwf", "adapters", or an object, such as
+            `Replay(share=0.3)`; None: in no way.
         overrides: fields of `TrainingConfig`, such as `learning_rate=2e-5`.
 
     Raises:
@@ -108,14 +119,16 @@ def fine_tune(
         configs, record = configs_of_seeds(config, seeds, overrides), ReadingRecord()
         ranks.on_main(lambda: held.enter_context(_at_work_in(folder, resume)))
         task_class, settings = task_class_and_settings(task)
-        schema = task_class.schema(settings)
-        examples = read_examples(data, schema, config=configs[0], columns=columns, record=record, streams=True)
+        examples = read_examples(data, task_class.schema(settings), config=configs[0], columns=columns, record=record,
+                                 streams=True)  # fmt: skip
+        previous = previous_of(after, model=model, protect=protect, protection=protection, config=configs[0],
+                               columns=columns)  # fmt: skip
 
         def train(config: TrainingConfig, folder: Path | None) -> Result:
             return train_on_examples(
                 model, examples, task=task, method=method, config=config, folder=folder, tokenizer=tokenizer,
                 callbacks=callbacks, sources=names_of_sources(data, list(examples)),
-                record=record if check else None, resume=resume if seeds is None else None,
+                record=record if check else None, resume=resume if seeds is None else None, previous=previous,
             )  # fmt: skip
 
         return train(configs[0], folder) if seeds is None else best_of(train, configs, folder)

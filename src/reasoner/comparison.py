@@ -146,13 +146,14 @@ def counted_together(
 
     Args:
         task: of the rows.
-        versions: predictions and examples, equally many in each.
+        versions: predictions and examples of each; of different rows there may be more in one than in another.
     """
     predictions = [prediction for of, _ in versions for prediction in of]
     counted = task.primary_counts(predictions, [example for _, of in versions for example in of])
     if counted is None:
         return None
-    return [RowCounts(counted.statistic, part) for part in np.split(counted.counts, len(versions))]
+    ends = np.cumsum([len(of) for of, _ in versions])[:-1]
+    return [RowCounts(counted.statistic, part) for part in np.split(counted.counts, ends)]
 
 
 def write_scores(

@@ -24,7 +24,7 @@ LEAST = 1e-6
 """No label is less probable to the bias model than this: the logarithm of 0 would leave the others no say."""
 PLAIN: dict[str, Any] = dict.fromkeys(
     ("debias", "debias_form", "debias_strength", "teacher", "distillation_weight", "distillation_temperature",
-     "checkpoint_steps")
+     "checkpoint_steps", "max_forgetting")
 )  # fmt: skip
 """Settings that a bias model does not have."""
 

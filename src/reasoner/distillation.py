@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -75,17 +75,21 @@ class TeacherOutputs:
         return {name: part.reshape(*part.shape[:-1], *shape) for (name, shape), part in parts}
 
 
-def taught(student: Predictor, data: Encoded, config: TrainingConfig) -> tuple[Encoded, dict[str, Any]]:
+def taught(
+    student: Predictor, data: Encoded, config: TrainingConfig, *, fewer_labels: bool = False
+) -> tuple[Encoded, dict[str, Any]]:
     """Return the training rows with what the teacher says of them, and what the record of the run tells of it.
 
     The teacher reads each row once, as it would for a prediction: by its own tokenizer and task, and without dropout.
     What it says of a text, a choice or a word is of use to any tokenizer; of other tokens, to one that makes the same.
+    With `fewer_labels` it may know the first of the student's labels alone, and says nothing of the rows' own gold.
 
     Raises:
         ConfigError: if it cannot be loaded, or its task, labels, head or tokens are not the student's.
     """
     teacher, run, name = _opened(config)
-    order = _checked(teacher, student)
+    order = _checked(teacher, student, fewer_labels)
+    teacher = replace(teacher, task=_with_labels_of(student, teacher)) if fewer_labels else teacher
     if problems := teacher.task.problems(data.examples):
         raise ConfigError(f"teacher: its task reads these rows otherwise. {problems[0]}")
     by = _correspondence(data.features[0][0])
@@ -123,14 +127,23 @@ def _opened(config: TrainingConfig) -> tuple[Predictor, Run, str]:
     return replace(predictor, batch_size=size, tokens_per_batch=tokens, bf16=config.bf16), run, name
 
 
-def _checked(teacher: Predictor, student: Predictor) -> list[int] | None:
+def _with_labels_of(student: Predictor, teacher: Predictor) -> Task[Any, Any]:
+    """Return the teacher's task with the student's labels: it reads the gold, and its own outputs are the first."""
+    if "labels" not in {item.name for item in fields(teacher.task)}:
+        return teacher.task
+    changes: dict[str, Any] = {"labels": getattr(student.task, "labels", ())}
+    return replace(teacher.task, **changes)
+
+
+def _checked(teacher: Predictor, student: Predictor, fewer_labels: bool = False) -> list[int] | None:
     """Return which of the teacher's labels is each of the student's; None: they are in the same order."""
     tasks: list[Task[Any, Any]] = [teacher.task, student.task]
     kinds = [" ".join(filter(None, (type(task).__name__, getattr(task, "kind", "")))) for task in tasks]
     if type(tasks[0]) is not type(tasks[1]) or kinds[0] != kinds[1]:
         raise ConfigError(f"teacher: its task is {kinds[0]}, and this one {kinds[1]}. Give one for this task.")
     theirs, ours = ([str(label) for label in getattr(task, "labels", ())] for task in tasks)
-    if set(theirs) != set(ours):
+    begins = fewer_labels and ours[: len(theirs)] == theirs
+    if set(theirs) != set(ours) and not begins:
         alone = [", ".join(sorted({*one} - {*other})) or "none" for one, other in ((theirs, ours), (ours, theirs))]
         raise ConfigError(f"teacher: it has other labels. Only the teacher has: {alone[0]}; only the data: {alone[1]}. "
                           "Give one that was tuned on the same labels.")  # fmt: skip
@@ -140,7 +153,7 @@ def _checked(teacher: Predictor, student: Predictor) -> list[int] | None:
         raise ConfigError(f"teacher: its head is {names[0]}, and this one {names[1]}. Give one with the same head.")
     if type(heads[1]).distillation is TaskHead.distillation:
         heads[1].distillation({}, {}, None)  # type: ignore[arg-type]  # refuses
-    return None if theirs == ours else [theirs.index(label) for label in ours]
+    return None if begins or theirs == ours else [theirs.index(label) for label in ours]
 
 
 def _correspondence(feature: Feature) -> str:

@@ -62,6 +62,7 @@ class Predictor:
         shuffle: bool = False,
         seed: int = 0,
         strata: Ints | None = None,
+        replay: tuple[int, int] | None = None,
     ) -> Batches:
         """Return padded batches of features; where no `batch_size` is given, as large as those of evaluation."""
         most_padding = 1.0
@@ -80,6 +81,7 @@ class Predictor:
             padding_side=self.task.padding_side or self.tokenizer.padding_side,
             states=data.states,
             strata=strata,
+            replay=replay,
         )
 
     def evaluate(self, data: Encoded) -> Evaluation:

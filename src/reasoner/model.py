@@ -176,10 +176,12 @@ class TaskModel(nn.Module):
         """Return the head's divergence from a teacher, times the temperature squared.
 
         So its gradient is of one size at any temperature (Hinton et al., 2015, section 2). Where the teacher says
-        nothing, which is NaN, there is no divergence and no gradient.
+        nothing, which is NaN, there is no divergence and no gradient. Of labels that it does not know, the last ones,
+        the outputs are left out.
         """
-        said = {name: torch.where(logits.isnan(), outputs[name].detach(), logits) for name, logits in teacher.items()}
-        ours, theirs = (self.head.scaled(given, temperature) for given in (outputs, said))
+        known = {name: outputs[name][..., : logits.shape[-1]] for name, logits in teacher.items()}
+        said = {name: torch.where(logits.isnan(), known[name].detach(), logits) for name, logits in teacher.items()}
+        ours, theirs = (self.head.scaled(given, temperature) for given in ({**outputs, **known}, said))
         return temperature**2 * self.head.distillation(ours, theirs, batch)
 
     def debiased(self, outputs: Outputs, bias: Tensor, form: str) -> Outputs:
@@ -232,7 +234,9 @@ class TaskModel(nn.Module):
             say(f"Batches are run with their padding: {reason}.")
 
     @classmethod
-    def from_pretrained(cls, source: Any, task: Task[Any, Any], *, dropout: float | None = None) -> Self:
+    def from_pretrained(
+        cls, source: Any, task: Task[Any, Any], *, dropout: float | None = None, taken_over: bool = False
+    ) -> Self:
         """Make a model for a task from a Hub id, a folder, or a loaded `PreTrainedModel` (which is copied).
 
         Weights are float32, whatever the checkpoint has. The checkpoint's head is kept when it is of the same kind and
@@ -242,6 +246,7 @@ class TaskModel(nn.Module):
             source: where the weights are.
             task: says which head, and what goes into `config.json`.
             dropout: the probability in all of the model's dropout layers; None: the checkpoint's.
+            taken_over: another model's weights come into it right after: nothing is said of the head.
 
         Raises:
             ConfigError: if the model cannot be loaded, or its architecture has no such head.
@@ -262,6 +267,8 @@ class TaskModel(nn.Module):
             say(f"The checkpoint's weights are {stored}; they are trained in float32.")
         if head.pretrained:
             check_pretrained(network, has_head)
+        elif taken_over:
+            pass
         elif has_head and same_labels:
             say("The checkpoint has a head for this task and these labels; it is kept.")
         elif has_head:

@@ -96,11 +96,12 @@ def extras(model: Any, config: TrainingConfig, rows: Encoded, text_loss: Callabl
 
 
 def training_batches(
-    predictor: Predictor, rows: Encoded, config: TrainingConfig
+    predictor: Predictor, rows: Encoded, config: TrainingConfig, replay: tuple[int, int] | None = None
 ) -> tuple[Batches | ShareOfBatches | StreamBatches, Callable[[Any], list[str]]]:
     """Return the training batches, or of several ranks this one's share of them.
 
-    Beside them comes a function that says where the row of each feature of a batch stands.
+    Beside them comes a function that says where the row of each feature of a batch stands. With `replay` the rows from
+    that number on are old ones, of which so many are in an epoch.
     """
     if isinstance(rows.examples, StreamedRows):
         streamed = StreamBatches(rows.examples.stream, predictor, config)
@@ -113,6 +114,7 @@ def training_batches(
         shuffle=True,
         seed=config.seed,
         strata=strata(predictor.task, rows.examples, config),
+        replay=replay,
     )
     return (
         batches if ranks.number == 1 else ShareOfBatches(batches, ranks.index, ranks.number),

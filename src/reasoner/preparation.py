@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from importlib.metadata import version
 from pathlib import Path
@@ -181,8 +181,9 @@ def _split_problems(splits: Mapping[str, Sequence[Any]]) -> list[Problem]:
 
 
 def build_predictor(
-    source: Any, task: Task[Any, Any], *, config: TrainingConfig, tokenizer: Any = None, reserved: int = 0
-) -> Predictor:
+    source: Any, task: Task[Any, Any], *, config: TrainingConfig, tokenizer: Any = None, reserved: int = 0,
+    taken_over: bool = False,
+) -> Predictor:  # fmt: skip
     """Load model and tokenizer for a task, on the device where it will run, seeded.
 
     Args:
@@ -191,6 +192,7 @@ def build_predictor(
         config: all settings.
         tokenizer: as in `fine_tune`.
         reserved: positions of the model that no text gets; see `Method`.
+        taken_over: see `TaskModel.from_pretrained`.
 
     Raises:
         ConfigError: if they cannot be loaded, the tokenizer gives no offsets, or the architecture has no checkpointing
@@ -201,7 +203,7 @@ def build_predictor(
     tokenizer = load_tokenizer(source, given=tokenizer)
     task = task.fitted_to(known, tokenizer)
     seed_everything(config.seed)
-    model = TaskModel.from_pretrained(source, task, dropout=config.dropout)
+    model = TaskModel.from_pretrained(source, task, dropout=config.dropout, taken_over=taken_over)
     if config.reinitialize_layers:
         reinitialize(model.network, config.reinitialize_layers)
     if config.gradient_checkpointing:
@@ -245,14 +247,31 @@ def prepared(
     method: Method,
     config: TrainingConfig,
     tokenizer: Any,
+    begin: Callable[[Predictor], None] | None = None,
+    replayed: Sequence[Any] = (),
 ) -> tuple[Predictor, dict[str, Encoded]]:
     """Return a predictor whose weights the method has marked, and the examples of each split as it encodes them.
+
+    Args:
+        source: as in `build_predictor`, like `task`, `config` and `tokenizer`.
+        task: see there.
+        examples: by split.
+        method: marks the weights.
+        config: see there.
+        tokenizer: see there.
+        begin: gives the predictor other weights to begin with.
+        replayed: old examples, which come behind the training rows.
 
     Raises:
         ConfigError: see `build_predictor`.
     """
-    predictor = build_predictor(source, task, config=config, tokenizer=tokenizer, reserved=method.reserved_positions)
+    predictor = build_predictor(source, task, config=config, tokenizer=tokenizer, reserved=method.reserved_positions,
+                                taken_over=begin is not None)  # fmt: skip
+    if begin is not None:
+        begin(predictor)
     rows = augmented(predictor.task, with_counterfactuals(predictor.task, examples, config), config)
+    if replayed:
+        rows = {**rows, "train": [*rows["train"], *replayed]}
     encoded = {split: predictor.encode(part, name=split, cache=config.feature_cache) for split, part in rows.items()}
     method.apply(predictor.model)
     check_learns(predictor.model, method)
@@ -333,10 +352,8 @@ def load_tokenizer(source: Any, *, given: Any = None) -> Any:
     """
     tokenizer = deepcopy(given) if given is not None else _tokenizer_of(source)
     if not tokenizer.is_fast:
-        raise ConfigError(
-            f"The tokenizer of '{tokenizer.name_or_path}' gives no character offsets. "
-            "A fast one (tokenizer.json) is needed."
-        )
+        raise ConfigError(f"The tokenizer of '{tokenizer.name_or_path}' gives no character offsets. "
+                          "A fast one (tokenizer.json) is needed.")  # fmt: skip
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     return tokenizer
@@ -347,9 +364,8 @@ def _tokenizer_of(source: Any) -> Any:
 
     name = read_config(source)._name_or_path if isinstance(source, nn.Module) else source
     if not name:
-        raise ConfigError(
-            "The model object does not say where its tokenizer is. Give it: fine_tune(..., tokenizer=...)."
-        )
+        raise ConfigError("The model object does not say where its tokenizer is. "
+                          "Give it: fine_tune(..., tokenizer=...).")  # fmt: skip
     try:
         return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:

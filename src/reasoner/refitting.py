@@ -87,6 +87,7 @@ def refitted(
     folder: Path | None,
     record: ReadingRecord | None,
     resume: bool,
+    taught_again: bool = False,
 ) -> Result:
     """Train, choosing on validation; then once more from the start on its rows too, and return that model.
 
@@ -100,11 +101,15 @@ def refitted(
         folder: where the first model is kept until the second takes its place.
         record: what reading met, for the checks of the first.
         resume: refused: of two trainings in a row no checkpoints are kept.
+        taught_again: refused: an old model is taught once.
 
     Raises:
-        ConfigError: if the training rows are a stream, weights of several evaluations are averaged, or `resume`.
+        ConfigError: if the training rows are a stream, weights of several evaluations are averaged, `resume`,
+            or `taught_again`.
     """
     _check(examples, config, resume)
+    if taught_again:
+        raise ConfigError("refit does not go with after: an old model is taught once, not twice. Leave refit out.")
     has_test = "test" in examples
     once = replace(config, refit=False)
     first = train(examples, config=replace(once, evaluate_before=once.evaluate_before and not has_test), folder=folder,

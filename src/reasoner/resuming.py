@@ -121,10 +121,12 @@ def resumption_of(
     config: TrainingConfig,
     folder: Path | None,
     callbacks: Sequence[Callback],
+    previous: Mapping[str, Any] | None = None,
 ) -> Resumption | None:
     """Return what checkpoints are read and written by; None: there are none, which is said if they were asked for."""
     if folder is not None:
-        return Resumption(folder, made_of(predictor, encoded, run, config, callbacks), config)
+        parts = made_of(predictor, encoded, run, config, callbacks)
+        return Resumption(folder, parts | ({} if previous is None else {"previous": dict(previous)}), config)
     if config.checkpoint_steps is not None:
         say("checkpoint_steps: no checkpoints are written without output_dir, nor with several seeds.")
     return None

@@ -18,6 +18,19 @@ ONE_SOURCE = "the data"
 def scored_rows(
     task: Task[Any, Any], data: Any, *, split: str | None, columns: Mapping[str, Any] | None
 ) -> tuple[str, list[Any]]:
+    """Return the name of the split and its examples, all of whose labels the task knows; see `chosen_rows`.
+
+    Raises:
+        DataError: if a row cannot be used, or holds a label that the task does not know.
+    """
+    name, examples = chosen_rows(task, data, split=split, columns=columns)
+    raise_if_any(task.problems(examples))
+    return name, examples
+
+
+def chosen_rows(
+    task: Task[Any, Any], data: Any, *, split: str | None, columns: Mapping[str, Any] | None
+) -> tuple[str, list[Any]]:
     """Return the name of the split and its examples.
 
     Args:

@@ -26,6 +26,8 @@ from reasoner.metrics import greater_is_better
 from reasoner.notices import collect, say
 from reasoner.origins import say_origin
 from reasoner.preparation import prepared, task_class_and_settings
+from reasoner.previous.known import Previous
+from reasoner.previous.start import Start
 from reasoner.recording import record_of, settings_of, training_metrics
 from reasoner.refitting import Known, StopAt, refitted
 from reasoner.reports.run import Run
@@ -33,7 +35,7 @@ from reasoner.result import Result, load_result
 from reasoner.resuming import Resumption, resumption_of
 from reasoner.review import LabelRecord, LabelRecorder
 from reasoner.storage import save_folder
-from reasoner.streaming import StreamBatches, StreamPlace, settings_for, task_from
+from reasoner.streaming import StreamBatches, StreamPlace, settings_for
 from reasoner.tasks.base import Task
 from reasoner.training.callbacks import Callback, HistoryFile, Progress
 from reasoner.training.compiling import Compiler
@@ -67,7 +69,7 @@ def train_on_examples(
     sources: Mapping[str, str] | None = None,
     record: ReadingRecord | None = None,
     resume: bool | None = None,
-    known: Known | None = None,
+    previous: Previous | None = None,
 ) -> Result:
     """Do what `fine_tune` does once the data was read: train, score before and after, save.
 
@@ -83,24 +85,39 @@ def train_on_examples(
         sources: for the record, where each split came from.
         record: what reading met; with it, data and model are checked first; None: they are not.
         resume: with a folder, as in `fine_tune`; None: no checkpoints are written either.
-        known: what an earlier training found on validation; then nothing is chosen there.
+        previous: the model that is taught again, in the place of `model`.
     """
+    once = partial(_once, model, task=task, method=method, tokenizer=tokenizer, callbacks=callbacks, sources=sources)
     if config.refit:
-        again = partial(train_on_examples, model, task=task, method=method, tokenizer=tokenizer, callbacks=callbacks,
-                        sources=sources)  # fmt: skip
-        return refitted(again, examples, config=config, folder=folder, record=record, resume=bool(resume))
+        return refitted(once, examples, config=config, folder=folder, record=record, resume=bool(resume),
+                        taught_again=previous is not None)  # fmt: skip
+    return once(examples, config=config, folder=folder, record=record, resume=resume, previous=previous)
+
+
+def _once(
+    model: Any, examples: Mapping[str, Sequence[Any]], *, task: str | Task[Any, Any], method: Method,
+    config: TrainingConfig, folder: Path | None = None, tokenizer: Any = None, callbacks: Sequence[Callback] = (),
+    sources: Mapping[str, str] | None = None, record: ReadingRecord | None = None, resume: bool | None = None,
+    known: Known | None = None, previous: Previous | None = None,
+) -> Result:  # fmt: skip
+    """Train one model; `known` is what an earlier training found on validation: then nothing is chosen there."""
     with collect(), deterministic(config.full_determinism):
         task_class, settings = task_class_and_settings(task)
-        source = model_source(model)
+        start = Start(previous, named=isinstance(task, str))
+        source = model_source(model) if previous is None else previous.source
         say_origin(source)
-        config = settings_for(config, examples["train"])
-        learned = task_from(task_class, settings, examples, method=method)
+        config = start.config_for(settings_for(config, examples["train"]), method, examples["train"])
+        learned = start.task(task_class, settings, examples, method)
         options.check_options(learned, config)
         check_fsdp(config, method)
-        predictor, encoded = prepared(source, learned, examples, method=method, config=config, tokenizer=tokenizer)
+        predictor, encoded = prepared(
+            source, learned, examples, method=method, config=config, tokenizer=start.tokenizer(tokenizer),
+            begin=start.begin, replayed=start.replayed(examples["train"]),
+        )  # fmt: skip
+        start.look_at(predictor, method, encoded["train"], config)
         options.check_head(predictor, encoded["train"], config)
         config = _with_learning_rate(config, method, predictor)
-        run = record_of(model, predictor, examples, method=repr(method), sources=sources or {},
+        run = record_of(start.model(model), predictor, examples, method=repr(method), sources=sources or {},
                         config=settings_of(config, predictor))  # fmt: skip
         if record is not None:
             run.checks = _checked(
@@ -108,8 +125,9 @@ def train_on_examples(
                         learned=learned, tokenizer=predictor.tokenizer, predictor=predictor, encoded=encoded)
             )  # fmt: skip
         beside, callbacks = text_loss(predictor, source, config), [_Epochs(method), *callbacks]
-        part = partial(train_on_examples, model, task=learned, method=method, tokenizer=tokenizer)
-        return _trained(predictor, encoded, run, config, folder, callbacks, beside, resume, known, part)
+        part = partial(train_on_examples, model if previous is None else source, task=learned, method=method,
+                       tokenizer=start.tokenizer(tokenizer))  # fmt: skip
+        return _trained(predictor, encoded, run, config, folder, callbacks, beside, resume, known, part, start)
 
 
 def _checked(subject: Subject) -> dict[str, Any]:
@@ -131,19 +149,24 @@ def _trained(
     resume: bool | None,
     known: Known | None,
     part: Train,
+    start: Start,
 ) -> Result:
     """Score, train, score again and compare, save; or go on with it, or load what came of it."""
     if folder is not None:
         _ = predictor.model.base  # refuses now what could not be saved later
+    run.continued = start.told(run.labels)
     with collect() as notices:
-        resumption = resumption_of(predictor, encoded, run, config, folder if resume is not None else None, callbacks)
+        resumption = resumption_of(predictor, encoded, run, config, folder if resume is not None else None, callbacks,
+                                   start.made_of())  # fmt: skip
         if folder is not None and resumption is not None and not resumption.begin(bool(resume)):
             return load_result(folder, use_cpu=config.use_cpu, batch_size=config.per_device_eval_batch_size)
-        encoded = _with_others(predictor, encoded, run, config, part)
+        encoded = _with_others(predictor, encoded, run, config, part, fewer_labels=start.teaches)
         encoded = keep_states(predictor, encoded, config)
         before = _score_before(predictor, encoded, run) if config.evaluate_before else None
-        doubted = _train(predictor, encoded, run, config, folder, callbacks, beside, resumption, known)
+        start.score_old(predictor)
+        doubted = _train(predictor, encoded, run, config, folder, callbacks, beside, resumption, known, start)
         predictor = _score(predictor, encoded, run, before, known)
+        run.continued |= start.compared(predictor)
         run.notices = list(notices)
         if folder is not None:
             _save(folder, predictor, run, finished=None if resumption is None else resumption.made_of)
@@ -153,11 +176,17 @@ def _trained(
 
 
 def _with_others(
-    predictor: Predictor, encoded: Mapping[str, Encoded], run: Run, config: TrainingConfig, part: Train
+    predictor: Predictor,
+    encoded: Mapping[str, Encoded],
+    run: Run,
+    config: TrainingConfig,
+    part: Train,
+    *,
+    fewer_labels: bool,
 ) -> Mapping[str, Encoded]:
     """Return the splits, the training rows with what a teacher and a shortcut tell of them, and record who they are."""
     if config.teacher is not None:
-        rows, told = taught(predictor, encoded["train"], config)
+        rows, told = taught(predictor, encoded["train"], config, fewer_labels=fewer_labels)
         run.config.update(told)
         encoded = {**encoded, "train": rows}
     if config.debias is not None:
@@ -177,13 +206,14 @@ def _train(
     beside: TextLoss | None,
     resumption: Resumption | None,
     known: Known | None,
+    start: Start,
 ) -> LabelRecord | None:
     """Train, write what happened into `run`, and return what training said of each row's label, if rows are kept."""
     metric = predictor.task.primary_metric
     rows = encoded["train"]
     kept = rows.states is not None  # the frozen weights do not multiply in every step
     peak = None if kept else matrix_peak(predictor.device, config.bf16)
-    batches, describe = options.training_batches(predictor, rows, config)
+    batches, describe = options.training_batches(predictor, rows, config, start.replay)
     watcher: StreamPlace | LabelRecorder
     if isinstance(batches, StreamBatches):
         watcher = StreamPlace(batches, run)
@@ -196,11 +226,11 @@ def _train(
         batches,
         config=config,
         watch=LossWatch(folder, describe=describe),
-        evaluate=None if known else lambda: whole.scored(lambda: predictor.evaluate(encoded["validation"]).metrics),
-        stopping=EarlyStopping(metric, greater_is_better(metric), config.patience, config.min_delta),
+        evaluate=None if known else lambda: whole.scored(lambda: start.scores(predictor, encoded["validation"])),
+        stopping=EarlyStopping(metric, greater_is_better(metric), config.patience, config.min_delta, start.limits),
         callbacks=[watcher, *own, *callbacks],
         rate_factors=options.factors(predictor.model, config),
-        extras=options.extras(whole.trained, config, rows, beside),
+        extras=start.extras(options.extras(whole.trained, config, rows, beside)),
     )
     history = trainer.train() if resumption is None else resumption.train(trainer)
     whole.bring()

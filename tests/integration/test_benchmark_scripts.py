@@ -141,3 +141,12 @@ def as_read(task: str, row: dict[str, Any]) -> dict[str, Any]:
     answers = row["answers"]
     pairs = zip(answers["text"], answers["answer_start"], strict=True)
     return {**row, "answers": [{"text": text, "answer_start": start} for text, start in pairs]}
+
+
+def test_continual_compares_each_protection_with_joint_training(tmp_path: Path, tiny_bert: Path) -> None:
+    command = [sys.executable, "continual.py", "--model", str(tiny_bert), "--output", str(tmp_path / "out"),
+               "--train", "8", "--test", "6", "--epochs", "1"]  # fmt: skip
+    done = subprocess.run(command, cwd=BENCHMARKS, capture_output=True, text=True, check=True)
+    for side in ("plain", "replay", "ewc", "lwf", "adapters", "joint"):
+        assert f"| {side} | 0." in done.stdout
+    assert (tmp_path / "out" / "ewc.json").exists()

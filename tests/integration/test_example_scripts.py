@@ -227,3 +227,19 @@ def test_behaviour(run, tmp_path: Path):
     assert printed.count("Checklist: nli, behaviour.yaml: ") == 2
     debiased = reasoner.load(tmp_path / "out" / "debiased")
     assert debiased.run.config["debias"] == "word overlap"
+
+
+def test_teaching_again_on_folders(run, tmp_path: Path):
+    for name, pack in reasoner.synthetic.ner_batches(train=12, validation=6, test=6).items():
+        (tmp_path / name).mkdir()
+        for split, rows in pack.items():
+            (tmp_path / name / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    printed = run("teaching_again.py", "--data", "per", "loc", "--epochs", "1")
+    assert printed.count("Taught in 2 batches: ner, f1 on test") == 2 and "Replay(share=0.5)" in printed
+    assert reasoner.load(tmp_path / "out" / "replay" / "batch-2").run.labels == [
+        "O",
+        "B-PER",
+        "I-PER",
+        "B-LOC",
+        "I-LOC",
+    ]

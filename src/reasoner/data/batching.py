@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from reasoner.data.feature_file import Ints, feature_lengths, feature_reader, group_sizes
 from reasoner.data.features import Batch, Feature
-from reasoner.data.sampling import balanced_order
+from reasoner.data.sampling import balanced_order, replayed_order
 from reasoner.data.states import PartOfStates, States
 from reasoner.losses import IGNORED
 
@@ -59,6 +59,7 @@ class Batches:
         padding_side: "right" or "left".
         states: goes into every batch; see `Batch`.
         strata: the number of each example's stratum; shuffled, an epoch draws from all alike: see `balanced_order`.
+        replay: the number of the first old example, and how many old ones an epoch shows: see `replayed_order`.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Batches:
         padding_side: str = "right",
         states: States | PartOfStates | None = None,
         strata: Ints | None = None,
+        replay: tuple[int, int] | None = None,
     ) -> None:
         self.read = feature_reader(features)
         self.lengths = feature_lengths(features)  # (features,)
@@ -85,11 +87,12 @@ class Batches:
         self.epoch = 0
         self._units = _units(self.lengths, group_sizes(features), keep_together)
         self._strata = None if strata is None else np.asarray(strata)[self.example_of[self._units.first]]  # (units,)
+        self._replay = replay
         self._planned: tuple[int, list[list[int]]] | None = None
 
     def __len__(self) -> int:
         """Return how many batches the epoch has that `epoch` says."""
-        if self.tokens_per_batch is None and (self.shuffle or self.most_padding == 1):
+        if self._replay is None and self.tokens_per_batch is None and (self.shuffle or self.most_padding == 1):
             return -(-len(self._units.first) // self.batch_size)
         return len(self.plan())
 
@@ -130,7 +133,10 @@ class Batches:
         if not self.shuffle:
             return self._cut(np.argsort(-longest, kind="stable"), self.most_padding)
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
-        if self._strata is None:
+        if self._replay is not None:
+            shuffled = replayed_order(self.example_of[self._units.first], *self._replay, generator)
+            number = len(shuffled)
+        elif self._strata is None:
             shuffled = torch.randperm(number, generator=generator).numpy()
         else:
             shuffled = balanced_order(self._strata, generator)

@@ -1,4 +1,4 @@
-"""Which rows does an epoch show, so that each label is seen alike?"""
+"""Which rows does an epoch show: each label alike, or some of the old rows beside the new ones?"""
 
 from __future__ import annotations
 
@@ -19,6 +19,22 @@ def strata_of(labels: Sequence[Sequence[str]]) -> list[str]:
     """
     counts = Counter(name for names in labels for name in set(names))
     return [min(names, key=lambda name: (counts[name], name)) if names else "" for names in labels]
+
+
+def replayed_order(examples: Ints, first_old: int, drawn: int, generator: torch.Generator) -> Ints:
+    """Return the new rows and so many of the old ones, drawn at random without repeats, all in random order.
+
+    Args:
+        examples: (rows,), the number of each row's example; an example is drawn with all its rows.
+        first_old: the number of the first old example; all after it are old.
+        drawn: how many old examples; where there are fewer, all of them.
+        generator: of random numbers.
+    """
+    old = np.unique(examples[examples >= first_old])
+    chosen = old[torch.randperm(len(old), generator=generator).numpy()[:drawn]]
+    kept = np.flatnonzero((examples < first_old) | np.isin(examples, chosen))
+    order: Ints = kept[torch.randperm(len(kept), generator=generator).numpy()]
+    return order
 
 
 def balanced_order(strata: Ints, generator: torch.Generator) -> Ints:

@@ -148,6 +148,18 @@ class TaskHead(nn.Module, ABC):
         """
         return None
 
+    def take_over(self, name: str, old: Tensor, into: Tensor) -> None:
+        """Put a weight of a head with fewer labels, or a number for each of its parts, into this one's larger weight.
+
+        The old labels are the first ones. As a rule a dimension counts labels, and the old ones' part is the beginning.
+
+        Args:
+            name: of the weight, without the module that it is in.
+            old: what it was.
+            into: is changed in place.
+        """
+        into[tuple(slice(0, size) for size in old.shape)] = old
+
     def scaled(self, outputs: Outputs, temperature: float) -> Outputs:
         """Return the outputs with their logits (`logits`, or a name that ends with `_logits`) over the temperature."""
         if temperature == 1:

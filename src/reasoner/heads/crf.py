@@ -56,6 +56,15 @@ class CRFHead(TaskHead):
         """The scores of steps, (labels + 1, labels)."""
         return (RATE * self.weight).masked_fill(~self.legal, ILLEGAL)
 
+    def take_over(self, name: str, old: Tensor, into: Tensor) -> None:
+        """Put the old labels first; the last row of the transitions is that of the beginning."""
+        if name != "weight" or old.ndim != 2 or old.shape[0] != old.shape[1] + 1:  # one of the classifier below
+            super().take_over(name, old, into)
+            return
+        labels = old.shape[1]
+        into[:labels, :labels] = old[:-1]
+        into[-1, :labels] = old[-1]
+
     def loss(self, outputs: Outputs, batch: Batch) -> LossSum:
         """Return minus the log-probability of the gold sequences, summed, and the number of their words."""
         chain, labels, _ = self._gold(outputs, batch)

@@ -116,8 +116,8 @@ def _scores(run: Run) -> list[str]:
 
 
 def _training(run: Run) -> list[str]:
-    shown = ("method", "parameters", "weights on disk")
-    facts = [*(fact for fact in overview(run) if fact[0] in shown), *training_facts(run)]
+    shown = ("method", "parameters", "weights on disk", "taught again", "old data")
+    facts = [*(fact for fact in overview(run) if fact[0].startswith(shown)), *training_facts(run)]
     blocks = [_facts(facts)]
     settings = [(name, _setting(value)) for name, value in run.config.items() if value is not None]
     if settings:

@@ -38,6 +38,10 @@ class Run:
     intervals: dict[str, dict[str, float]] = field(default_factory=dict)
     """Of the primary metric, by "before", "validation", "test": `lower`, `upper` and `confidence` of its bootstrap
     interval over rows. A split is absent where the task has no `primary_counts`."""
+    continued: dict[str, Any] = field(default_factory=dict)
+    """With `after`: which model was taught again (`after`), by which `protection`, the `protected_rows` of each old
+    data set by split, the `labels_added`, and as `old` the fields of a `Comparison` for each of these data sets, on its
+    validation rows: the old model before, the new one after. Empty: the training began from a pretrained model."""
     comparison: dict[str, Any] | None = None
     """After against before on the compared split, the fields of `Comparison`; None when "before" was not asked for."""
     seeds: list[dict[str, Any]] = field(default_factory=list)

@@ -76,7 +76,7 @@ def last_part(path: str) -> str:
 
 def overview(run: Run) -> Facts:
     """Return what was trained, how, and on how many rows."""
-    facts = [("task", run.task), ("model", run.model), ("method", run.method)]
+    facts = [("task", run.task), ("model", run.model), ("method", run.method), *_continued(run)]
     if run.rows:
         facts.append(("rows", ", ".join(f"{split} {number:,}" for split, number in run.rows.items())))
     if run.parameters:
@@ -85,6 +85,21 @@ def overview(run: Run) -> Facts:
         facts.append(("parameters", f"{run.parameters:,}, trainable: {trained}"))
     if run.bytes_on_disk:
         facts.append(("weights on disk", mebibytes(run.bytes_on_disk)))
+    return facts
+
+
+def _continued(run: Run) -> Facts:
+    """Return which model was taught again, and what became of what it knew."""
+    told = run.continued
+    if not told:
+        return []
+    added = ", ".join(told["labels_added"])
+    protected = f", protected by {told['protection']}" if told["protection"] else ", unprotected"
+    facts = [("taught again", f"{told['after']}{protected}{f'; labels added: {added}' if added else ''}")]
+    for number, found in enumerate(told.get("old", ()), start=1):
+        between = "" if found["lower"] is None else f" ({found['lower']:+.4f} to {found['upper']:+.4f})"
+        scores = f"{cell(found['before'])} before, {cell(found['after'])} after{between}"
+        facts.append((f"old data {number}", f"{found['metric']} {scores}, {found['rows']:,} validation rows"))
     return facts
 
 

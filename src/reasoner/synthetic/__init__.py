@@ -6,6 +6,7 @@ generalisation and not memory. Only the packs of reasoning-gym are drawn from it
 
 from __future__ import annotations
 
+from reasoner.synthetic.batches import ner_batches
 from reasoner.synthetic.choices import multiple_choice_pack
 from reasoner.synthetic.contrasts import contrast_pack
 from reasoner.synthetic.entities import ner_pack
@@ -28,6 +29,7 @@ __all__ = [
     "intent_and_slots_pack",
     "link_prediction_pack",
     "multiple_choice_pack",
+    "ner_batches",
     "ner_pack",
     "nested_ner_pack",
     "nli_pack",

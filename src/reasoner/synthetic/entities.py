@@ -124,28 +124,32 @@ def _row(random: Random, pool: Pool, index: int) -> Row:
     tagged: Tagged = []
     before = ""
     for token in random.choice(SENTENCES.of(pool)).split():
-        tagged += (
-            _entity(token, before, random, pool) if token in _ENTITY_TYPES else [(_word(token, random, pool), "O")]
-        )
+        tagged += entity(token, before, random, pool) if token in _ENTITY_TYPES else [(word(token, random, pool), "O")]
         before = token
-    tokens = [token for token, _ in tagged]
-    for position, following in enumerate(tokens[1:]):
-        if tokens[position] in ("a", "A"):
-            tokens[position] = tokens[position] + "n" * words.takes_an(following)
+    tokens = with_articles([token for token, _ in tagged])
     return {"tokens": tokens, "ner_tags": [tag for _, tag in tagged]}
+
+
+def with_articles(tokens: list[str]) -> list[str]:
+    """Return the words with "a" and "an" as they should be."""
+    return [
+        token + "n" if token in ("a", "A") and following and words.takes_an(following) else token
+        for token, following in zip(tokens, [*tokens[1:], ""], strict=True)
+    ]
 
 
 _ENTITY_TYPES = ("PER", "LOC", "ORG", "DATE")
 
 
-def _entity(kind: str, before: str, random: Random, pool: Pool) -> Tagged:
+def entity(kind: str, before: str, random: Random, pool: Pool) -> Tagged:
+    """Return an entity of this type with its tags, and its title without one; `before` is the word before it."""
     if kind == "PER":
         form = random.choice(PERSON_FORMS)
     elif kind == "DATE":
         form = random.choice(DATE_FORMS.of(pool)[before.lower() in ("on", "by")])
     else:
         form = random.choice((words.PLACE_FORMS if kind == "LOC" else words.ORGANISATION_FORMS).of(pool))
-    tokens = " ".join(_word(token, random, pool) for token in form.split()).split()
+    tokens = " ".join(word(token, random, pool) for token in form.split()).split()
     titled = tokens[0] in TITLES  # As in CoNLL-2003, the title is not a part of the name.
     inside = tokens[titled:]
     return [(token, "O") for token in tokens[:titled]] + [
@@ -153,7 +157,7 @@ def _entity(kind: str, before: str, random: Random, pool: Pool) -> Tagged:
     ]
 
 
-def _word(token: str, random: Random, pool: Pool) -> str:
+def word(token: str, random: Random, pool: Pool) -> str:
     """Fill a slot below the entities with one word (a place may be several), and give any other token back."""
     if token == "FIRST":
         return random.choice(random.choices(_FIRST_NAMES, weights=(4, 4, 2, 1))[0].of(pool))

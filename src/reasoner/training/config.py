@@ -126,6 +126,9 @@ class TrainingConfig:
     """Once the best weights are known, train anew on the training and the validation rows together, up to the same
     share of the steps, and keep that model. Scores on validation, temperature and thresholds remain those of the first,
     and nothing but a test split says how good the second is. Twice the time and more. Not with a stream."""
+    max_forgetting: float | None = None
+    """With `after` and `protect`: stop when the score on old rows has fallen by more than this (0.02: two points of F1
+    or accuracy), and keep the best model before that; the first to count is the old model itself. None: never."""
     evaluate_before: bool = True
     """Score the model before training as well, so that the report can say what training gave."""
     validation_share: float = 0.1
@@ -267,6 +270,7 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("teacher", "None, a folder that this library wrote, or a Result", _none_or(_is_teacher)),
     ("debias", "None or the name of a shortcut", _none_or(lambda value: isinstance(value, str) and value != "")),
     ("debias_form", f"None or one of {', '.join(DEBIAS_FORMS)}", _none_or(DEBIAS_FORMS.__contains__)),
+    ("max_forgetting", "None or a number of at least 0", _none_or(_number(lambda x: x >= 0))),
     ("layer_decay", "None or above 0 and at most 1", _none_or(_number(lambda x: 0 < x <= 1))),
     ("adam_epsilon", "a number above 0", _number(lambda x: x > 0)),
     ("adam_beta1 adam_beta2 sgd_momentum", "in [0, 1)", _number(lambda x: 0 <= x < 1)),

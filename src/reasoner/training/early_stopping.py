@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -20,6 +22,10 @@ class EarlyStopping:
     patience: int | None = None
     """None: never stop."""
     min_delta: float = 0.0
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """Other scores, and what they may be at most. Once one is more, that evaluation does not count, and it is over."""
+    broken: str = ""
+    """Which limit was passed; empty: none."""
     best: float | None = None
     """The best score so far."""
     reference: float | None = None
@@ -38,14 +44,22 @@ class EarlyStopping:
             self.waited += 1
         return better
 
+    def within_limits(self, scores: Mapping[str, Any]) -> bool:
+        """Return whether no score is above its limit; else remember which."""
+        over = [
+            f"{name} is {scores[name]:.4f}, above {most:g}" for name, most in self.limits.items() if scores[name] > most
+        ]
+        self.broken = self.broken or ", ".join(over)
+        return not over
+
     def no_worse(self, score: float) -> bool:
         """Return whether a score is at least as good as the best so far. NaN never is."""
         return self._gain(score, self.best) >= 0
 
     @property
     def should_stop(self) -> bool:
-        """Whether patience has run out."""
-        return self.patience is not None and self.waited >= self.patience
+        """Whether patience has run out, or a limit was passed."""
+        return bool(self.broken) or (self.patience is not None and self.waited >= self.patience)
 
     def _gain(self, score: float, other: float | None) -> float:
         if math.isnan(score):

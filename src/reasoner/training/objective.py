@@ -1,4 +1,4 @@
-"""What gives a batch's gradient: one pass, two (R-Drop), one on attacked embeddings; a teacher, a shortcut?"""
+"""What gives a batch's gradient: one pass, two, one on attacked embeddings; a teacher, a shortcut, a penalty?"""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ class Extras:
     """Gives the loss of predicting tokens of such a batch, for language modelling."""
     bias: Callable[[Any], Tensor] | None = None
     """Gives what a shortcut tells of such a batch, for training against it."""
+    penalty: Callable[[], Tensor] | None = None
+    """Gives what the weights cost where they are, a scalar; it is added to the mean loss."""
 
 
 class Objective:
@@ -50,6 +52,8 @@ class Objective:
 
     Language modelling beside the task (Radford et al., 2018, section 3.2): the mean loss of predicting tokens of the
     batch's texts, times `language_modeling_weight` and what the task's loss counts in the batch, is added once.
+
+    A penalty (elastic weight consolidation, say) is added once, times what the task's loss counts in the batch.
 
     Args:
         model: has `loss`, and for R-Drop `divergence(outputs, other, batch)`: a scalar, summed over what the loss
@@ -83,6 +87,7 @@ class Objective:
                 raise ConfigError(f"{name}: the trainer lacks what it needs for that. Give Extras({what}=...).")
         self.model, self.precision, self.embeddings = model, precision, extras.embeddings
         self.teacher, self.text_loss, self.bias = extras.teacher, extras.text_loss, extras.bias
+        self.penalty = extras.penalty
         self.r_drop, self.epsilon = config.r_drop, config.adversarial_epsilon
         self.weight, self.temperature = config.distillation
         self.form, _ = config.debiasing
@@ -107,6 +112,8 @@ class Objective:
                 if self.text_loss is not None:
                     text = self.text_loss(batch)
                     objective = objective + self.text_weight * loss.count * text.total / text.count
+                if self.penalty is not None:
+                    objective = objective + loss.count * self.penalty()
             seen(outputs)
             objective = objective if counts else objective * 0
             objective.backward()  # type: ignore[no-untyped-call]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 COUNTERS = ("step", "epoch", "position", "_losses", "_steps_counted", "_learning_rate", "_evaluated_at")
 """Fields of the trainer that are JSON values."""
-STOPPING = ("best", "reference", "waited")
+STOPPING = ("best", "reference", "waited", "broken")
 
 
 def state_of(trainer: Trainer) -> State:

@@ -143,6 +143,8 @@ class Trainer:
 
     def fit(self) -> None:
         """Run epochs until the steps are done or patience runs out."""
+        if not self.step and self.stopping is not None and self.stopping.limits:
+            self.evaluate_now()  # if the first steps pass a limit, the weights before them are the best
         while not self.done or self.position:  # going on after the last step, there may be an evaluation left to do
             self.train_epoch()
             if self.config.eval_steps is None or self.step >= self.total_steps:
@@ -300,6 +302,8 @@ class Trainer:
         self._evaluated_at = self.step
         with nullcontext() if self._average is None else self._average.in_place():
             metrics, score = self._scored()
+            if self.stopping.broken:
+                say(f"Training stops at step {self.step}: {self.stopping.broken}. The best model before is kept.")
             better = self.stopping.update(score)
             self._log("validation", {name: value for name, value in metrics.items() if isinstance(value, (int, float))})
             self._call("on_evaluate", metrics)
@@ -325,7 +329,7 @@ class Trainer:
             say(f"The loss of the evaluation at step {self.step} is {loss}: its scores do not count. "
                 "Lower the learning rate, or look for rows that cannot be right.")  # fmt: skip
             score = math.nan
-        return metrics, score
+        return metrics, score if self.stopping.within_limits(metrics) else math.nan
 
     def try_mean(self) -> None:
         """With `average_checkpoints`: score the mean of the best weights, and keep it if it is no worse."""

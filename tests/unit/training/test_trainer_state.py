@@ -152,4 +152,4 @@ def test_early_stopping_goes_on_where_it_was():
     trainer, _ = made([0.5], num_train_epochs=1)
     trainer.stopping = stopping
     trainer.train()
-    assert trainer.state_dict()["trainer"]["stopping"] == {"best": 0.5, "reference": 0.5, "waited": 0}
+    assert trainer.state_dict()["trainer"]["stopping"] == {"best": 0.5, "reference": 0.5, "waited": 0, "broken": ""}
