@@ -24,12 +24,12 @@ LEAST = 1e-6
 """No label is less probable to the bias model than this: the logarithm of 0 would leave the others no say."""
 PLAIN: dict[str, Any] = dict.fromkeys(
     ("debias", "debias_form", "debias_strength", "teacher", "distillation_weight", "distillation_temperature",
-     "checkpoint_steps")
+     "checkpoint_steps", "max_forgetting")
 )  # fmt: skip
 """Settings that a bias model does not have."""
 
-Train = Callable[[Mapping[str, Sequence[Any]], TrainingConfig], Predictor]
-"""Trains a model like the one that is debiased on other rows."""
+Train = Callable[..., Any]
+"""`tuning.train_on_examples` for the model that is debiased: it gets rows by split and `config`, and gives a result."""
 Said = list[Mapping[Any, float]]
 """The probabilities of the labels, one mapping a row."""
 
@@ -112,7 +112,8 @@ def _said_of_parts(
     for number, (own, other) in enumerate((halves, halves[::-1]), 1):
         tell(f"Bias model {number} of 2: {config.debias}, {len(own):,} rows.")
         with collect(apart=True), muted():
-            model = train({"train": [rows[index] for index in own], "validation": validation}, settings)
+            learned = {"train": [rows[index] for index in own], "validation": validation}
+            model: Predictor = train(learned, config=settings).predictor
             found = model.evaluate_examples([rows[index] for index in other]).predictions
         for index, prediction in zip(other, found, strict=True):
             said[index] = model.task.label_probabilities(prediction)

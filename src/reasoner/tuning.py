@@ -124,13 +124,9 @@ def _once(
                 Subject(examples=examples, record=record, config=config, source=source, task_class=task_class,
                         learned=learned, tokenizer=predictor.tokenizer, predictor=predictor, encoded=encoded)
             )  # fmt: skip
-        beside = text_loss(predictor, source, config)
-
-        def part(rows: Mapping[str, Sequence[Any]], config: TrainingConfig) -> Predictor:
-            trained = train_on_examples(model, rows, task=learned, method=method, config=config, tokenizer=tokenizer)
-            return trained.predictor
-
-        callbacks = [_Epochs(method), *callbacks]
+        beside, callbacks = text_loss(predictor, source, config), [_Epochs(method), *callbacks]
+        part = partial(train_on_examples, model if previous is None else source, task=learned, method=method,
+                       tokenizer=start.tokenizer(tokenizer))  # fmt: skip
         return _trained(predictor, encoded, run, config, folder, callbacks, beside, resume, known, part, start)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -158,11 +159,11 @@ def test_parts_of_the_input_are_judged_by_models_that_never_saw_the_row(prepare,
     config = TrainingConfig(debias="hypothesis only", debias_form=form, **COMMON)
     trained = []
 
-    def train(splits, settings):
-        assert settings.debias is settings.debias_form is None and not settings.evaluate_before
+    def train(splits, *, config):
+        assert config.debias is config.debias_form is None and not config.evaluate_before
         torch.rand(3)  # a training draws numbers
         trained.append(len(splits["train"]))
-        return Recorded(predictor.task, splits)
+        return SimpleNamespace(predictor=Recorded(predictor.task, splits))
 
     torch.manual_seed(4)
     expected = torch.rand(1)
