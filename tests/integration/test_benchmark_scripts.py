@@ -147,6 +147,6 @@ def test_continual_compares_each_protection_with_joint_training(tmp_path: Path, 
     command = [sys.executable, "continual.py", "--model", str(tiny_bert), "--output", str(tmp_path / "out"),
                "--train", "8", "--test", "6", "--epochs", "1"]  # fmt: skip
     done = subprocess.run(command, cwd=BENCHMARKS, capture_output=True, text=True, check=True)
-    for side in ("plain", "replay", "ewc", "lwf", "adapters", "joint"):
+    for side in ("plain", "replay", "ewc", "lwf", "adapters", "lora", "joint"):
         assert f"| {side} | 0." in done.stdout
     assert (tmp_path / "out" / "ewc.json").exists()

@@ -145,6 +145,8 @@ def _check(batches: Mapping[str, Any], protection: Protection | None, method: Me
     """
     if len(batches) < 2:
         raise ConfigError(f"There are {len(batches)} batches, and nothing can be forgotten. Give two, or fine_tune.")
+    if config.refit:
+        raise ConfigError("refit keeps no checkpoints, and a teaching must be able to go on. Leave refit out.")
     adds = isinstance(method, tuple(resolve("method", name) for name in ADDING))
     if adds and not isinstance(protection, OwnAdapter):
         raise ConfigError(f"{type(method).__name__} adds weights to a base model, and the next batch would need others "
