@@ -140,6 +140,17 @@ def test_where_no_threshold_does_nothing_is_labelled(teacher):
     assert "No row is labelled: no threshold makes 95%" in str(found)
 
 
+def test_a_round_that_labels_nothing_says_so(lively_bert: Path):
+    turned = [{**row, "label": {"wet": "dry", "dry": "wet"}[row["label"]]} for row in DATA["validation"]]
+    settings = {**SETTINGS, "num_train_epochs": 1}
+    found = reasoner.self_train(
+        lively_bert, {**DATA, "validation": turned}, rows(20, 5), task="classification", precision=1.0, **settings
+    )
+    assert (found.rounds, found.best) == ((), 0)
+    assert found.before_compared == found.result.metrics["test"]["macro_f1"]
+    assert "Round 1 labels nothing. No row is labelled: no threshold makes 100%" in " ".join(str(found).split())
+
+
 def test_what_makes_no_sense_is_refused(teacher, lively_bert: Path, tiny_models):
     for precision in (0, 1.5, "x"):
         with pytest.raises(reasoner.ConfigError, match="precision is"):

@@ -128,16 +128,17 @@ class PseudoLabels(Sequence[dict[str, Any]]):
                 **{name: share and share._asdict() for name, share in shares.items()}, "counts": counts}  # fmt: skip
 
     def __repr__(self) -> str:
-        lines = [line for text in self._sentences() for line in textwrap.wrap(text, WIDTH)]
+        lines = [line for text in self.sentences() for line in textwrap.wrap(text, WIDTH)]
         return "\n".join([*lines, *(["", *table_lines(self._table(), WIDTH)] if self.counts else [])])
 
     def _repr_html_(self) -> str:
         from reasoner.reports.notebook import table_html
 
-        sentences = "".join(f"<p>{text}</p>" for text in self._sentences())
+        sentences = "".join(f"<p>{text}</p>" for text in self.sentences())
         return f"<div>{sentences}{table_html(self._table()) if self.counts else ''}</div>"
 
-    def _sentences(self) -> list[str]:
+    def sentences(self) -> list[str]:
+        """Return what was found in sentences."""
         if self.threshold is None:
             return [f"No row is labelled: no threshold makes {self.wanted:.0%} of {LEAST_ROWS} validation rows or more "
                     "right."]  # fmt: skip
@@ -271,8 +272,8 @@ def _taken(task: Task[Any, Any], row: Unlabelled, said: Judged) -> Taken:
     name = gold_name(row.columns, schema_of(task))
     columns = {**row.columns, name: gold_of(labelled, name, task)}
     gold = _gold(task, row)
-    judged = None if gold is None else task.rows_right([said.prediction], [gold])
-    right = judged[0] if judged else None
+    hits = None if gold is None else task.rows_right([said.prediction], [gold])
+    right = hits[0] if hits else None
     return Taken(labelled, columns, said.prediction, said.probability or 0.0, right, gold)
 
 

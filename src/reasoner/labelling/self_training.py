@@ -66,15 +66,22 @@ class SelfTraining:
     """That people labelled."""
     before: float
     """The score on validation without labels by the model."""
+    before_compared: float
+    """The same on the compared split."""
     rounds: tuple[Round, ...]
     best: int
     """The round whose student is best on validation; 0: none is better than the model without."""
+    ended: str
+    """Why there are no more rounds; empty: no more were asked for."""
     result: Result = field(compare=False)
     """The model of that round."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return all but the model as JSON values."""
-        plain = {name: getattr(self, name) for name in ("task", "metric", "split", "rows", "before", "best")}
+        plain = {
+            name: getattr(self, name)
+            for name in ("task", "metric", "split", "rows", "before", "before_compared", "best", "ended")
+        }
         rounds = [
             {"labels": one.labels.to_dict(), "validation": one.validation, "comparison": one.comparison.to_dict(),
              "mistakes": one.mistakes and asdict(one.mistakes)}
@@ -99,7 +106,7 @@ class SelfTraining:
         )
 
     def _table(self) -> Table:
-        rows = [("by people alone", f"{self.rows:,}", "0", cell(self.before), cell(self._score_before()), "")]
+        rows = [("by people alone", f"{self.rows:,}", "0", cell(self.before), cell(self.before_compared), "")]
         for number, one in enumerate(self.rounds, start=1):
             ends = one.comparison
             interval = "" if ends.lower is None else f"{ends.lower:+.4f} to {ends.upper:+.4f}"
@@ -111,11 +118,8 @@ class SelfTraining:
             columns = (*columns[:3], *columns[4:])  # type: ignore[assignment]
         return Table(f"Self-training: {self.task}, {self.metric} on {self.split}", columns, rows)
 
-    def _score_before(self) -> float | None:
-        return self.rounds[0].comparison.before if self.rounds else None
-
     def _sentences(self) -> list[str]:
-        said = []
+        said = [self.ended] if self.ended else []
         for number, one in enumerate(self.rounds, start=1):
             if one.mistakes:
                 made = one.mistakes
@@ -201,30 +205,34 @@ def _rounds(
 ) -> SelfTraining:
     tell(f"The teacher learns from {len(examples['train']):,} rows.")
     first = best = train([])
-    metric, split, done, kept = first.run.primary_metric, first.run.compared_split, [], 0
+    metric, split, done, kept, ended = first.run.primary_metric, first.run.compared_split, [], 0, ""
     sign = 1 if greater_is_better(metric) else -1
     settings: dict[str, Any] = {"precision": precision, "balanced": balanced, "known": examples["train"]}
     evaluated = first.predictor.evaluate_examples(examples[split], name=split)
     for number in range(1, rounds + 1):
         labels = labelled_by(best.predictor, pool, examples["validation"], **settings)
         if not labels:
-            say(f"Round {number}: no row can be labelled at {precision:.0%}. {labels}")
+            ended = f"Round {number} labels nothing. {labels.sentences()[0]}"
             break
         tell(f"Round {number}: the student learns from {len(labels):,} rows more.")
         student = train([one.example for one in labels.taken])
         done.append(_round(student, labels, evaluated, examples[split]))
         if sign * done[-1].validation <= sign * best.metrics["validation"][metric]:
-            say(f"Round {number}: the student is no better on validation, and is not kept.")
+            ended = f"Round {number}: the student is no better on validation, and is not kept."
             break
         best, kept = student, number
+    if ended:
+        say(ended)
     return SelfTraining(
         task=first.run.task,
         metric=metric,
         split=split,
         rows=len(examples["train"]),
         before=first.metrics["validation"][metric],
+        before_compared=first.metrics[split][metric],
         rounds=tuple(done),
         best=kept,
+        ended=ended,
         result=best,
     )
 
