@@ -77,7 +77,9 @@ class Service:
         try:
             body = await self._body(request)
             try:
-                filled = dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=64))
+                filled = dict(
+                    parse_qsl(body.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=64)
+                )
             except ValueError as error:
                 raise RefusedError(400, f"The form cannot be read: {error}.") from None
             row = row_of_form(filled, self.kinds)
