@@ -49,7 +49,8 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
             self.wfile.write(body)
 
         def do_GET(self) -> None:
-            self.answer({"id": "ada/names", "siblings": [], "sha": "0" * 40})
+            found = {"id": "ada/names", "siblings": [], "sha": "0" * 40}
+            self.answer(*(({"error": "no such token"}, 401) if taken.refuses else (found,)))
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -59,6 +60,8 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
             elif self.path == "/api/repos/create":
                 taken.made.append(json.loads(body))
                 self.answer({"url": f"{taken.address}/ada/names"})
+            elif self.path == "/api/validate-yaml":  # of the card
+                self.answer({"errors": [], "warnings": []})
             elif self.path.endswith("/preupload/main"):
                 asked = json.loads(body)["files"]
                 self.answer({"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False}
@@ -119,7 +122,7 @@ def test_additions_to_a_base_that_nobody_has_are_refused(hub: Hub, tmp_path: Pat
     pytest.importorskip("peft", reason="the extra 'peft' is not installed")
     model = build_tiny("bert", tmp_path / "tiny")
     result = reasoner.fine_tune(model, CASES["nli"].splits, task="nli", method="lora", **QUICK)
-    with pytest.raises(reasoner.ConfigError, match="which nobody else has: "):
+    with pytest.raises(reasoner.ConfigError, match="which nobody else has"):
         result.push_to_hub("ada/names", token="hf_x", endpoint=hub.address)
     assert hub.made == []
     assert result.merge().push_to_hub("ada/names", token="hf_x", endpoint=hub.address)
