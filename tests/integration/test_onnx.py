@@ -31,7 +31,9 @@ def assert_same(result, folder: Path, data, inputs, **settings) -> reasoner.Onnx
     assert_close(read.predict(inputs), result.predict(inputs))
     assert_close(read.predict(inputs[0]), result.predict(inputs[0]))
     assert report["model.onnx"].difference <= 1e-4
-    assert report["model.onnx"].score == pytest.approx(report["PyTorch"].score, abs=1e-5)
+    assert report["model.onnx"].score == pytest.approx(
+        report["PyTorch"].score, abs=1e-3
+    )  # a correlation of nearly equal numbers moves
     return report
 
 

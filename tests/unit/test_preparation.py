@@ -56,7 +56,8 @@ def test_a_method_by_name_or_as_an_object():
     assert as_method(Freeze(layers=3)) == Freeze(layers=3)
     with pytest.raises(ConfigError, match=r"no method named 'ful'. Did you mean 'full'?"):
         as_method("ful")
-    for wrong in (Full, 7, None):
+    assert as_method(None) == Full()
+    for wrong in (Full, 7):
         with pytest.raises(ConfigError, match=r"^method is "):
             as_method(wrong)
 

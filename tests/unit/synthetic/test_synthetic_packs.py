@@ -48,7 +48,9 @@ def test_same_seed_same_rows_and_other_seed_other_rows(pack):
 
 def test_rows_do_not_depend_on_the_process_or_its_hash_seed():
     packs = "[n for n in s.__all__ if n.endswith('_pack') and n != 'reasoning_gym_pack']"  # that one needs a name
-    program = f"import reasoner.synthetic as s, json; print(json.dumps([getattr(s, n)(train=20) for n in {packs}]))"
+    size = "{'contrast_pack': {'sets': 9}, 'heuristics_pack': {'per_case': 3}}.get(n, {'train': 20})"
+    made = f"[getattr(s, n)(**{size}) for n in {packs}]"
+    program = f"import reasoner.synthetic as s, json; print(json.dumps({made}))"
     outputs = {
         subprocess.run(
             [sys.executable, "-c", program],
