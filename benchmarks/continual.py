@@ -65,7 +65,7 @@ def main() -> None:
     print("| side | mean F1 at the end | share of joint | forgetting | backward transfer | seconds of this call |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name, transfer, seconds in rows:
-        share = "-" if joint is None else f"{transfer.average / joint:.1%}"
+        share = "-" if not joint else f"{transfer.average / joint:.1%}"
         print(f"| {name} | {transfer.average:.4f} | {share} | {transfer.forgetting:.4f} | {transfer.backward:+.4f} | "
               f"{seconds:.0f} |")  # fmt: skip
     if joint is not None:
