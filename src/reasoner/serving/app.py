@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.requests import ClientDisconnect
 
 from reasoner.errors import ConfigError, DataError
 from reasoner.evaluation import plain
@@ -94,6 +95,8 @@ class Service:
         try:
             async with asyncio.timeout(self.limits.seconds):
                 return await read_body(request.stream(), request.headers.get("content-length"), self.limits)
+        except ClientDisconnect:
+            raise RefusedError(400, "The body ended before it was whole.") from None
         except TimeoutError:
             raise RefusedError(408, f"The body did not come within {self.limits.seconds:g} s.") from None
 
