@@ -258,6 +258,7 @@ def test_the_form_predicts(models):
         status, shown = ask(port, form, "/", **{"Content-Type": "application/x-www-form-urlencoded"})
         assert status == 200
         assert "&lt;b&gt;works&lt;/b&gt;" in shown and "<b>works" not in shown
+        assert "Labels: DATE, LOC, ORG, PER." in shown
         assert "Prediction" in shown and "<script" not in shown and "http" not in shown.replace("text/html", "")
         assert ask(port, b"text=%FF", "/")[0] == 400
     with running(models["qa"]) as port:

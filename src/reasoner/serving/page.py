@@ -153,5 +153,8 @@ def _about(run: Run) -> str:
     scores = run.metrics.get(run.compared_split, {})
     score = scores.get(run.primary_metric)
     shown = f" {run.primary_metric} {score:.3f} on {run.compared_split}." if isinstance(score, float) else ""
-    labels = f" Labels: {', '.join(run.labels)}." if run.labels else ""
+    tags = [label for label in run.labels if label != "O"]
+    named = tags if all(tag[:2] in ("B-", "I-") for tag in tags) else ()
+    types = dict.fromkeys(tag[2:] for tag in named) or run.labels
+    labels = f" Labels: {', '.join(types)}." if types else ""
     return f"{shown}{labels}".strip()
