@@ -24,7 +24,7 @@ def train(folder: Path, case: str, architecture: str = "bert", **settings):
     )
 
 
-def assert_same(result, folder: Path, data, inputs, **settings) -> reasoner.OnnxExport:
+def assert_same(result, folder: Path, data, inputs, *, closely: float = 1e-5, **settings) -> reasoner.OnnxExport:
     """Export, read again, and assert that predictions and scores are the model's."""
     report = reasoner.export_onnx(result, folder, data, **settings)
     read = reasoner.load_onnx(folder)
@@ -40,7 +40,8 @@ def assert_same(result, folder: Path, data, inputs, **settings) -> reasoner.Onnx
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_each_task(name: str, tmp_path: Path):
     case = CASES[name]
-    assert_same(train(tmp_path, name), tmp_path / "onnx", case.splits, case.inputs)
+    closely = 0.01 if name == "a number" else 1e-5  # a correlation of predictions that hardly differ from each other
+    assert_same(train(tmp_path, name), tmp_path / "onnx", case.splits, case.inputs, closely=closely)
 
 
 @pytest.mark.parametrize(
