@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from reasoner.registry import TABLES
-
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 CODE = re.compile(r"^```python\n(?P<block>.*?)^```$|^<!-- first\n(?P<first>.*?)^-->$", re.MULTILINE | re.DOTALL)
@@ -45,6 +43,7 @@ def programs() -> dict[str, str]:
 PROGRAMS = programs()
 
 
+@pytest.mark.usefixtures("registry")
 @pytest.mark.parametrize("page", PROGRAMS)
 def test_blocks_of_the_page_run(
     page: str, tiny_models: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -56,13 +55,7 @@ def test_blocks_of_the_page_run(
     text = PROGRAMS[page].replace(DECODER, repr(str(tiny_models("llama"))))
     for pattern, shorter in SHORTER:
         text = pattern.sub(shorter, text)
-    registered = {kind: dict(table) for kind, table in TABLES.items()}
-    try:
-        exec(compile(text, page, "exec"), {"__name__": "__main__"})
-    finally:
-        for kind, table in registered.items():
-            TABLES[kind].clear()
-            TABLES[kind].update(table)
+    exec(compile(text, page, "exec"), {"__name__": "__main__"})
 
 
 def test_every_page_with_code_is_here():

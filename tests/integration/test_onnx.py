@@ -20,28 +20,27 @@ QUICK = {"max_steps": 2, "evaluate_before": False, "use_cpu": True, "disable_tqd
 def train(folder: Path, case: str, architecture: str = "bert", **settings):
     model = build_tiny(architecture, folder / "tiny")
     return reasoner.fine_tune(
-        model, CASES[case].splits, task=settings.pop("task", CASES[case].task), **QUICK, **settings
+        model, CASES[case].splits, task=settings.pop("task", CASES[case].task), **{**QUICK, **settings}
     )
 
 
-def assert_same(result, folder: Path, data, inputs, *, closely: float = 1e-5, **settings) -> reasoner.OnnxExport:
+def assert_same(result, folder: Path, data, inputs, **settings) -> reasoner.OnnxExport:
     """Export, read again, and assert that predictions and scores are the model's."""
     report = reasoner.export_onnx(result, folder, data, **settings)
     read = reasoner.load_onnx(folder)
     assert_close(read.predict(inputs), result.predict(inputs))
     assert_close(read.predict(inputs[0]), result.predict(inputs[0]))
     assert report["model.onnx"].difference <= 1e-4
-    assert report["model.onnx"].score == pytest.approx(
-        report["PyTorch"].score, abs=1e-3
-    )  # a correlation of nearly equal numbers moves
+    assert report["model.onnx"].score == pytest.approx(report["PyTorch"].score, abs=1e-5)
     return report
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_each_task(name: str, tmp_path: Path):
     case = CASES[name]
-    closely = 0.01 if name == "a number" else 1e-5  # a correlation of predictions that hardly differ from each other
-    assert_same(train(tmp_path, name), tmp_path / "onnx", case.splits, case.inputs, closely=closely)
+    # numbers that hardly differ from each other would have a correlation of rounding errors
+    longer = {"max_steps": 60, "learning_rate": 1e-2} if name == "a number" else {}
+    assert_same(train(tmp_path, name, **longer), tmp_path / "onnx", case.splits, case.inputs)
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ def test_what_is_refused(nli: int, body: Any, status: int, said: str):
 
 def test_a_body_without_a_length_is_limited_too(nli: int):
     connection = http.client.HTTPConnection("127.0.0.1", nli, timeout=30)
-    body = iter([b"x" * 10_000] * 8)
+    body = iter([b"x" * 10_000] * 20)
     connection.request("POST", "/predict", body, {"Transfer-Encoding": "chunked"}, encode_chunked=True)
     assert connection.getresponse().status == 413
     connection.close()
