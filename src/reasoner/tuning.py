@@ -112,7 +112,7 @@ def _once(
         check_fsdp(config, method)
         predictor, encoded = prepared(
             source, learned, examples, method=method, config=config, tokenizer=start.tokenizer(tokenizer),
-            begin=start.begin, replayed=start.replayed(examples["train"]),
+            begin=start.begin, replayed=start.replayed,
         )  # fmt: skip
         start.look_at(predictor, method, encoded["train"], config)
         options.check_head(predictor, encoded["train"], config)

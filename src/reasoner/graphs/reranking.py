@@ -31,8 +31,10 @@ class Asked:
     query: Query
     shortlist: tuple[int, ...]
     """Numbers of entities, the best first; other known answers are left out where the gold is known."""
+    gold: int | None
+    """The number of the right entity, where it is known."""
     rank: float
-    """Where the first model has the gold among all entities (filtered); 0 where there is none."""
+    """Where the first model has the gold among all entities (filtered); 0 where it is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +45,13 @@ class Shortlists(LinkPrediction):
 
     def _answer(self, query: Query, logits: Any) -> dict[str, Any]:
         scores = np.array(logits, np.float64)
-        rank = 0.0
+        rank, gold = 0.0, None
         if query.answer is not None:
             gold = self._entity_ids[query.answer]
             rank = self._rank(query, scores)
             scores[list(self._known(query) - {gold})] = -np.inf
         order = np.argsort(-scores, kind="stable")[: self.candidates]
-        return {query.side: Asked(query, tuple(int(n) for n in order if scores[n] > -np.inf), rank)}
+        return {query.side: Asked(query, tuple(int(n) for n in order if scores[n] > -np.inf), gold, rank)}
 
     def score(self, predictions: Sequence[dict[str, Any]], examples: Sequence[Any]) -> dict[str, Any]:
         """Return nothing: these are no answers yet."""
@@ -81,14 +83,13 @@ class Reranker:
             DataError: if a row cannot be used.
             ConfigError: if the data has several splits.
         """
-        asked = _asked(self.first, _examples(self.first, data, columns), self.candidates)
-        entities: Sequence[str] = self.first.predictor.task.entities  # type: ignore[attr-defined]
+        asked = _asked(self.first, _examples(data, columns), self.candidates)
         ranks = []
-        for question, order in zip(asked, self._reranked(asked, entities), strict=True):
-            gold = entities.index(str(question.query.answer))
-            ranks.append(order.index(gold) + 1.0 if gold in order else question.rank)
-        within = sum(entities.index(str(one.query.answer)) in one.shortlist for one in asked) / len(asked)
-        return {"first": ranking_scores([one.rank for one in asked]),
+        for item, ranked in zip(asked, self._ranked(asked), strict=True):
+            order = [number for _, number in ranked]
+            ranks.append(order.index(item.gold) + 1.0 if item.gold in order else item.rank)
+        within = sum(item.gold in item.shortlist for item in asked) / len(asked)
+        return {"first": ranking_scores([item.rank for item in asked]),
                 "reranked": {**ranking_scores(ranks), "shortlisted": within}}  # fmt: skip
 
     def predict(self, inputs: Mapping[str, Any] | list[Mapping[str, Any]]) -> Any:
@@ -100,12 +101,9 @@ class Reranker:
         task = self.first.predictor.task
         examples = [task.example_from_input(value) for value in ([inputs] if one else inputs)]
         asked = _asked(self.first, examples, self.candidates)
-        entities: Sequence[str] = task.entities  # type: ignore[attr-defined]
-        said = self.second.predict([_question(item, entities) for item in asked])
         predictions = []
-        for item, answer in zip(asked, said, strict=True):
-            best = sorted(zip(answer["scores"], item.shortlist, strict=True), key=lambda pair: -pair[0])
-            named = [{"entity": entities[number], "score": score} for score, number in best]
+        for item, ranked in zip(asked, self._ranked(asked), strict=True):
+            named = [{"entity": self._entities[number], "score": score} for score, number in ranked]
             side = item.query.side
             predictions.append({side: named[0]["entity"], "score": named[0]["score"], f"{side}s": named})
         return predictions[0] if one else predictions
@@ -115,11 +113,16 @@ class Reranker:
         self.first.save(Path(folder) / "first")
         self.second.save(Path(folder) / "second")
 
-    def _reranked(self, asked: Sequence[Asked], entities: Sequence[str]) -> list[list[int]]:
-        """Return the candidates of each question, the best by the second model first."""
-        said = self.second.predict([_question(item, entities) for item in asked])
+    @property
+    def _entities(self) -> Sequence[str]:
+        entities: Sequence[str] = self.first.predictor.task.entities  # type: ignore[attr-defined]
+        return entities
+
+    def _ranked(self, asked: Sequence[Asked]) -> list[list[tuple[float, int]]]:
+        """Return score and number of each question's candidates, the best by the second model first."""
+        said = self.second.predict([_question(item, self._entities) for item in asked])
         return [
-            [number for _, number in sorted(zip(one["scores"], item.shortlist, strict=True), key=lambda pair: -pair[0])]
+            sorted(zip(one["scores"], item.shortlist, strict=True), key=lambda pair: -pair[0])
             for one, item in zip(said, asked, strict=True)
         ]
 
@@ -182,7 +185,7 @@ def rerank(
         return Reranker(first, second, candidates)
 
 
-def _examples(first: Result, data: Any, columns: Mapping[str, Any] | None) -> list[LinkPredictionExample]:
+def _examples(data: Any, columns: Mapping[str, Any] | None) -> list[LinkPredictionExample]:
     splits = examples_from_rows(read_splits(data, columns=columns), LinkPredictionExample)
     if len(splits) != 1:
         raise ConfigError(f"evaluate takes one split, and the data has {', '.join(splits)}. Give one of them.")

@@ -86,8 +86,9 @@ class Start:
             return task_from(task_class, settings, examples, method=method)
         return self.previous.task_for(task_class, None if self.named else settings, examples, method=method)
 
-    def replayed(self, rows: Sequence[Any]) -> Sequence[Any]:
-        """Return the old rows that come behind the new ones."""
+    @property
+    def replayed(self) -> Sequence[Any]:
+        """The old rows that come behind the new ones."""
         if self.previous is None or not isinstance(self.previous.protection, Replay):
             return ()
         return self.previous.rows
