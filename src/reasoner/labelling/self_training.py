@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from reasoner.methods.base import Method
 from reasoner.metrics import greater_is_better
 from reasoner.notices import collect, say, tell
 from reasoner.preparation import as_method, names_of_sources, read_examples, task_class_and_settings
-from reasoner.reports.layout import Table, cell, table_lines
+from reasoner.reports.layout import Table, cell, report_text, table_lines
 from reasoner.result import Result
 from reasoner.tasks.base import Task
 from reasoner.training.config import TrainingConfig
@@ -90,20 +91,18 @@ class SelfTraining:
         return {**plain, "rounds": rounds}
 
     def __repr__(self) -> str:
-        heading = self._table().title
-        blocks = [[heading, "=" * len(heading)], table_lines(self._table(), WIDTH)]
+        blocks = [table_lines(self._table(), WIDTH)]
         for number, one in enumerate(self.rounds, start=1):
             blocks.append([f"Round {number}", "-" * len(f"Round {number}"), *str(one.labels).splitlines()])
         blocks += [textwrap.wrap(text, WIDTH) for text in self._sentences()]
-        return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks if block)
+        return report_text(self._table().title, *([line.rstrip() for line in block] for block in blocks))
 
     def _repr_html_(self) -> str:
         from reasoner.reports.notebook import table_html
 
         labels = "".join(one.labels._repr_html_() for one in self.rounds)
-        return (
-            f"<div>{table_html(self._table())}{labels}{''.join(f'<p>{text}</p>' for text in self._sentences())}</div>"
-        )
+        said = "".join(f"<p>{escape(text)}</p>" for text in self._sentences())
+        return f"<div>{table_html(self._table())}{labels}{said}</div>"
 
     def _table(self) -> Table:
         rows = [("by people alone", f"{self.rows:,}", "0", cell(self.before), cell(self.before_compared), "")]

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
-from reasoner.reports.layout import Table, table_lines
+from reasoner.reports.layout import Table, report_text, table_lines
 
 WIDTH = 80
 COLUMNS = ("", "difference", "95% interval", "")
@@ -82,12 +82,11 @@ class BiasReport:
         return asdict(self)
 
     def __repr__(self) -> str:
-        heading = self._heading()
-        blocks = [[heading, "=" * len(heading)]]
+        blocks = []
         for outcome in self.outcomes:
             blocks += [textwrap.wrap(self._sentence(outcome), WIDTH), table_lines(self._table(outcome), WIDTH)]
         blocks.append(textwrap.wrap(self._remark(), WIDTH))
-        return "\n\n".join("\n".join(block) for block in blocks)
+        return report_text(self._heading(), *blocks)
 
     def _repr_html_(self) -> str:
         from reasoner.reports.notebook import table_html

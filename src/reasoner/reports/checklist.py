@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
-from reasoner.reports.layout import Table, table_lines
+from reasoner.reports.layout import Table, report_text, table_lines
 from reasoner.reports.shares import Share
 
 WIDTH = 80
@@ -55,15 +55,13 @@ class ChecklistReport:
         return {**asdict(self), "passed": self.passed}
 
     def __repr__(self) -> str:
-        heading = self._heading()
-        blocks = [[heading, "=" * len(heading)]]
-        blocks += [[table.title, *table_lines(table, WIDTH)] for table in self._tables()]
+        blocks = [[table.title, *table_lines(table, WIDTH)] for table in self._tables()]
         blocks += [
             [line for text in self._lines(outcome) for line in textwrap.wrap(text, WIDTH, subsequent_indent="  ")]
             for outcome in self.outcomes
             if outcome.examples
         ]
-        return "\n\n".join("\n".join(block) for block in blocks)
+        return report_text(self._heading(), *blocks)
 
     def _repr_html_(self) -> str:
         from reasoner.reports.notebook import table_html

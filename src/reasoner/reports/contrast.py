@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
-from reasoner.reports.layout import Table, clean, clipped, table_lines
+from reasoner.reports.layout import Table, clean, clipped, report_text, table_lines
 from reasoner.reports.shares import Share, cells_of
 
 WIDTH = 80
@@ -65,14 +65,12 @@ class ContrastReport:
 
     def __repr__(self) -> str:
         table = self._table()
-        blocks = [
-            [table.title, "=" * len(table.title)],
-            table_lines(table, WIDTH),
-            textwrap.wrap(self._remark(), WIDTH),
-            *([line for text in self._lines(outcome) for line in textwrap.wrap(text, WIDTH, subsequent_indent="    ")]
-              for outcome in self.outcomes if outcome.broken),
-        ]  # fmt: skip
-        return "\n\n".join("\n".join(block) for block in blocks)
+        shown = (
+            [line for text in self._lines(outcome) for line in textwrap.wrap(text, WIDTH, subsequent_indent="    ")]
+            for outcome in self.outcomes
+            if outcome.broken
+        )
+        return report_text(table.title, table_lines(table, WIDTH), textwrap.wrap(self._remark(), WIDTH), *shown)
 
     def _repr_html_(self) -> str:
         from reasoner.reports.notebook import table_html

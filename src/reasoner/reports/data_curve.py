@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from html import escape
 from math import inf, isfinite
 from pathlib import Path
 from statistics import fmean
@@ -14,7 +15,7 @@ from typing import Any
 
 from reasoner.errors import ConfigError
 from reasoner.metrics.direction import greater_is_better
-from reasoner.reports.layout import Table, cell, clean, table_lines
+from reasoner.reports.layout import Table, cell, clean, report_text, table_lines
 
 WIDTH = 80
 DRAWS = 200
@@ -160,12 +161,13 @@ class DataCurve:
     def __repr__(self) -> str:
         table = self._table()
         notes = (line for note in self._notes() for line in textwrap.wrap(clean(note), WIDTH, subsequent_indent="  "))
-        return "\n".join([table.title, "=" * len(table.title), "", *table_lines(table, WIDTH), "", *notes])
+        return report_text(table.title, table_lines(table, WIDTH), list(notes))
 
     def _repr_html_(self) -> str:
         from reasoner.reports.notebook import table_html
 
-        return f"<div>{table_html(self._table())}{''.join(f'<p>{clean(note)}</p>' for note in self._notes())}</div>"
+        notes = "".join(f"<p>{escape(clean(note))}</p>" for note in self._notes())
+        return f"<div>{table_html(self._table())}{notes}</div>"
 
     # --- the law -----------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
-from reasoner.reports.layout import Table, table_lines
+from reasoner.reports.layout import Table, report_text, table_lines
 
 WIDTH = 80
 COLUMNS = ("", "", "95% interval", "p", "")
@@ -79,8 +79,7 @@ class DriftReport:
     def __repr__(self) -> str:
         table = self._table()
         said = [textwrap.wrap(line, WIDTH) for line in self._said()]
-        blocks = [[table.title, "=" * len(table.title)], table_lines(table, WIDTH) if table.rows else [], *said]
-        return "\n\n".join("\n".join(block) for block in blocks if block)
+        return report_text(table.title, table_lines(table, WIDTH) if table.rows else [], *said)
 
     def _repr_html_(self) -> str:
         from reasoner.reports.notebook import table_html

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
-from reasoner.reports.layout import Table, readable, table_lines
+from reasoner.reports.layout import Table, readable, report_text, table_lines
 from reasoner.reports.shares import Share, cells_of
 
 WIDTH = 80
@@ -63,13 +63,8 @@ class HeuristicsReport:
 
     def __repr__(self) -> str:
         whole, cases = self._tables()
-        blocks = [
-            [whole.title, "=" * len(whole.title)],
-            table_lines(whole, WIDTH),
-            textwrap.wrap(self._remark(), WIDTH),
-            table_lines(cases, WIDTH),
-        ]
-        return "\n\n".join("\n".join(block) for block in blocks)
+        remark = textwrap.wrap(self._remark(), WIDTH)
+        return report_text(whole.title, table_lines(whole, WIDTH), remark, table_lines(cases, WIDTH))
 
     def _repr_html_(self) -> str:
         from reasoner.reports.notebook import table_html

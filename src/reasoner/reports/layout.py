@@ -55,6 +55,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def report_text(heading: str, *blocks: Sequence[str]) -> str:
+    """Return a heading with a rule below it, and each block of lines after an empty line; empty blocks are left out."""
+    return "\n\n".join("\n".join(block) for block in ([heading, "=" * len(heading)], *blocks) if block)
+
+
 def table_lines(table: Table, width: int) -> list[str]:
     """Lay a table out; columns that do not fit beside each other follow below, with the names again."""
     cells = [[clean(text) for text in row] for row in (table.columns, *table.rows)]

@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from reasoner.metrics.direction import greater_is_better
-from reasoner.reports.layout import Table, cell, clean, duration, mebibytes, table_lines
+from reasoner.reports.layout import Table, cell, clean, duration, mebibytes, report_text, table_lines
 
 WIDTH = 80
 
@@ -110,8 +110,7 @@ class Leaderboard:
     def __repr__(self) -> str:
         table = self.table()
         notes = (line for note in self.notes for line in textwrap.wrap(clean(note), WIDTH, subsequent_indent="  "))
-        blocks = [[table.title, "=" * len(table.title)], table_lines(table, WIDTH), list(notes)]
-        return "\n\n".join("\n".join(block) for block in blocks if block)
+        return report_text(table.title, table_lines(table, WIDTH), list(notes))
 
     def _repr_html_(self) -> str:
         from reasoner.reports.notebook import table_html

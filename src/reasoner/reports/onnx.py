@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
-from reasoner.reports.layout import Table, mebibytes, table_lines
+from reasoner.reports.layout import Table, mebibytes, report_text, table_lines
 
 WIDTH = 80
 COLUMNS = ("", "size", "outputs differ by", "score", "change", "95% interval")
@@ -53,12 +53,7 @@ class OnnxExport:
 
     def __repr__(self) -> str:
         table = self._table()
-        blocks = [
-            [table.title, "=" * len(table.title)],
-            table_lines(table, WIDTH),
-            textwrap.wrap(self._remark(), WIDTH),
-        ]
-        return "\n\n".join("\n".join(block) for block in blocks)
+        return report_text(table.title, table_lines(table, WIDTH), textwrap.wrap(self._remark(), WIDTH))
 
     def _repr_html_(self) -> str:
         from reasoner.reports.notebook import table_html

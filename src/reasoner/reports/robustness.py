@@ -9,7 +9,7 @@ from html import escape
 from statistics import mean
 from typing import Any
 
-from reasoner.reports.layout import Table, table_lines
+from reasoner.reports.layout import Table, report_text, table_lines
 
 WIDTH = 80
 COLUMNS = ("edit", "rows", "flipped", "95% interval", "score", "edited", "95% interval")
@@ -95,13 +95,7 @@ class RobustnessCard:
     def __repr__(self) -> str:
         table = self._table()
         shown = [_wrapped(self._example_lines(outcome)) for outcome in self.outcomes if outcome.examples]
-        blocks = [
-            [table.title, "=" * len(table.title)],
-            table_lines(table, WIDTH),
-            textwrap.wrap(self._remark(), WIDTH),
-            *shown,
-        ]
-        return "\n\n".join("\n".join(block) for block in blocks)
+        return report_text(table.title, table_lines(table, WIDTH), textwrap.wrap(self._remark(), WIDTH), *shown)
 
     def _repr_html_(self) -> str:
         from reasoner.reports.notebook import table_html

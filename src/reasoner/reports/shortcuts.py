@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from html import escape
 from typing import Any
 
+from reasoner.reports.layout import report_text
+
 WARNED_SHARE = 0.5
 """A part that keeps surely more than this share of the whole input's gain over the guess is warned of."""
 
@@ -71,13 +73,11 @@ class ShortcutReport:
         return {**plain, "views": [asdict(view) for view in self.views], "notes": list(self.notes)}
 
     def __repr__(self) -> str:
-        heading = self._heading()
         cells = [("", "score", "95% interval", "of the gain"), *self._cells()]
         wide = min(max(len(row[0]) for row in cells), 36)
         table = [f"  {name[:wide]:<{wide}}  {score:>7}  {span:>16}  {gain:>11}" for name, score, span, gain in cells]
-        blocks = [[heading, "=" * len(heading)], [line.rstrip() for line in table]]
-        blocks += [_wrapped(self._sentences()), [line for text in self._remarks() for line in textwrap.wrap(text, 80)]]
-        return "\n\n".join("\n".join(block) for block in blocks if block)
+        remarks = [line for text in self._remarks() for line in textwrap.wrap(text, 80)]
+        return report_text(self._heading(), [line.rstrip() for line in table], _wrapped(self._sentences()), remarks)
 
     def _repr_html_(self) -> str:
         cells = [("", "score", "95% interval", "of the gain"), *self._cells()]

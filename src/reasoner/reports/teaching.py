@@ -11,7 +11,7 @@ from typing import Any
 
 from reasoner.metrics.direction import greater_is_better
 from reasoner.metrics.transfer import Transfer, transfer_scores
-from reasoner.reports.layout import Table, cell, table_lines
+from reasoner.reports.layout import Table, cell, report_text, table_lines
 from reasoner.reports.plots import BLUE, GREEN, GREY, ORANGE, empty_figure, finish, png, unit, written
 
 WIDTH = 80
@@ -68,8 +68,7 @@ class Teaching:
     def __repr__(self) -> str:
         table = self._table()
         said = [textwrap.wrap(line, WIDTH) for line in self._said()]
-        blocks = [[table.title, "=" * len(table.title)], table_lines(table, WIDTH), *said]
-        return "\n\n".join("\n".join(block) for block in blocks)
+        return report_text(table.title, table_lines(table, WIDTH), *said)
 
     def _repr_html_(self) -> str:
         from reasoner.reports.notebook import table_html

@@ -9,7 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from reasoner.reports.layout import Table, cell, clean, duration, table_lines
+from reasoner.reports.layout import Table, cell, clean, duration, report_text, table_lines
 
 SHOWN_TRIALS = 10
 WIDTH = 80
@@ -67,8 +67,7 @@ class SearchResult:
     def __repr__(self) -> str:
         table = self.table()
         said = [line for text in self._said() for line in textwrap.wrap(clean(text), WIDTH, subsequent_indent="  ")]
-        blocks = [[table.title, "=" * len(table.title)], table_lines(table, WIDTH) if table.rows else [], said]
-        return "\n\n".join("\n".join(block) for block in blocks if block)
+        return report_text(table.title, table_lines(table, WIDTH) if table.rows else [], said)
 
     def _repr_html_(self) -> str:
         from html import escape

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -104,3 +105,8 @@ def test_what_is_shown(tmp_path: Path):
     assert (tmp_path / "curve.png").read_bytes()[:4] == b"\x89PNG"
     with pytest.raises(ConfigError, match="more is 0"):
         found.forecast(0)
+
+
+def test_what_a_run_failed_of_is_no_markup_in_a_notebook():
+    failed = replace(curve(lambda n: 0.9 - n**-0.5), failed=("ValueError: <b>no</b>",))
+    assert "&lt;b&gt;no&lt;/b&gt;" in failed._repr_html_() and "<b>no" not in failed._repr_html_()
