@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from procedural import packaged_smollm2
+from workload import packaged_smollm2
 
 import reasoner
 

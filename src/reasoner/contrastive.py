@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
@@ -64,9 +65,17 @@ def tuned_by_setfit(
         task = replace(task, head=SENTENCE, head_settings={"pooling": pooling, "normalized": normalized})
         predictor = build_predictor(source, task, config=config)
         model.model_body.max_seq_length = predictor.max_length
+        started = time.perf_counter()
         _train(model, [as_one_text(row) for row in rows], numbers, config)
     _take_over(predictor, model)
-    settings = {"by": SETFIT, "num_train_epochs": EPOCHS, "batch_size": BATCH, "learning_rate": RATE}
+    seconds = time.perf_counter() - started
+    settings = {
+        "by": SETFIT,
+        "seconds": round(seconds, 3),
+        "num_train_epochs": EPOCHS,
+        "batch_size": BATCH,
+        "learning_rate": RATE,
+    }
     return predictor, {**settings, "setfit_version": version(SETFIT)}
 
 

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import reasoner
+import reasoner.asking
 from reasoner import Classification, MultipleChoice
 from reasoner.errors import ConfigError, DataError
 from reasoner.notices import collect
@@ -216,3 +217,21 @@ def test_empty_choices_are_refused(lively_models):
     ]
     with pytest.raises(DataError, match="choice 2 is empty"):
         reasoner.zero_shot(lively_models("llama"), rows, task="multiple_choice", **CPU)
+
+
+def test_what_all_rows_begin_with_is_run_once_a_batch(lively_models, monkeypatch):
+    from reasoner.heads import likelihood
+
+    run = []
+    sums = likelihood.shared_sums
+    monkeypatch.setattr(likelihood, "shared_sums", lambda *a, **k: run.append(len(a[1])) or sums(*a, **k))
+    model = lively_models("llama")
+    few = reasoner.few_shot(model, NLI, task="nli", shots=12, **CPU)
+    assert few.predictor.tokens_per_batch > 4 * reasoner.asking.TOKENS_PER_BATCH
+    many, run[:] = max(run), []
+    plain = reasoner.few_shot(model, NLI, task="nli", shots=12, tokens_per_batch=2_048, **CPU)
+    assert many > max(run) and plain.run.config["tokens_per_batch"] == 2_048
+    pair = ("All dogs sleep.", "A dog sleeps.")
+    assert few.predict(pair)["scores"] == pytest.approx(plain.predict(pair)["scores"], abs=1e-5)
+    nearest = reasoner.few_shot(model, NLI, task="nli", shots=12, choose="nearest", **CPU)
+    assert nearest.predictor.tokens_per_batch == 2_048

@@ -341,6 +341,11 @@ def _lengths(tokenizer: Any, texts: Sequence[str]) -> list[int]:
     return [len(window.inputs["input_ids"]) for window in whole_texts(tokenizer, texts)]
 
 
+def tokens_of_shots(given: Mapping[str, Any], tokenizer: Any) -> int:
+    """Return how many tokens the solved examples of a task's `prompt` setting have."""
+    return sum(_lengths(tokenizer, [text + BETWEEN_SHOTS for text, _ in given.get("shots", ())]))
+
+
 def with_shots(given: Mapping[str, Any], shots: Sequence[Shot], *, order: str, number: int) -> dict[str, Any]:
     """Return a task's `prompt` setting with solved examples in it, as JSON values."""
     return {**given, "shots": [list(shot) for shot in shots], "order": order, "number": number}

@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from reasoner.errors import ConfigError
+from reasoner.experiments.plan import Variant, planned
 from reasoner.experiments.records import Records
-from reasoner.experiments.variants import Variant, planned, run_all, shared_by
+from reasoner.experiments.variants import run_all, shared_by
 from reasoner.methods.base import Method
 from reasoner.notices import collect
 from reasoner.preparation import as_method

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from itertools import product
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import torch
 
 from reasoner import fingerprints
+from reasoner.asking import Untrained
 from reasoner.base_model import model_source
 from reasoner.checks.reading import ReadingRecord
+from reasoner.drawing import drawn_rows
 from reasoner.errors import ConfigError
 from reasoner.experiments.old_skills import OldSkills, tuned_folder
+from reasoner.experiments.plan import Variant, planned, variants_of
 from reasoner.experiments.records import Records
 from reasoner.methods.base import Method
 from reasoner.notices import collect, tell
@@ -26,31 +30,19 @@ from reasoner.preparation import (
     task_class_and_settings,
     versions,
 )
-from reasoner.recipes import resolve_recipe
 from reasoner.registry import name_of
 from reasoner.reports.leaderboard import Leaderboard, make_leaderboard
 from reasoner.result import Result
-from reasoner.seeds import configs_of_seeds
 from reasoner.tasks.base import Task
 from reasoner.training.config import TrainingConfig
 from reasoner.training.engine import choose_device
+from reasoner.training.forecast import peak_memory_mib
 from reasoner.training.memory import release_memory, reset_peak_memory
 from reasoner.training.ranks import refuse_several
 from reasoner.tuning import train_on_examples
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-
-class Variant(NamedTuple):
-    """One of the things that are compared: what `fine_tune` is given."""
-
-    name: str
-    model: Any
-    task: str | Task[Any, Any]
-    method: Method
-    tokenizer: Any
-    config: TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -80,6 +72,7 @@ def compare(
     seeds: Sequence[int] = (0, 1, 2),
     method: str | Method | None = None,
     output_dir: str | Path | None = None,
+    train_rows: int | None = None,
     old_data: Any = None,
     columns: Mapping[str, Any] | None = None,
     tokenizer: Any = None,
@@ -97,7 +90,9 @@ def compare(
         data: as in `fine_tune`; read and encoded once. A validation split that is cut off is that of the first seed.
         task: as in `fine_tune`.
         variants: name -> what is different there: "model", "method", "task" (of the same class; for heads and their
-            settings), "tokenizer", "recipe", or fields of `TrainingConfig`.
+            settings), "tokenizer", "recipe", or fields of `TrainingConfig`. Or nothing is trained: "zero_shot" or
+            "few_shot", with that function's settings as a mapping, beside "model", "task" and "tokenizer" alone; the
+            seed is that of the run, and zero-shot is run once.
         methods: instead: methods, each a variant.
         models: instead, or with `methods`: models, each with each method.
         heads: likewise registered names of heads.
@@ -105,6 +100,8 @@ def compare(
         method: of variants that name none; None: the recipe's, or "full".
         output_dir: where each run leaves a record (`runs/*.json`): a second call makes only those that are missing or
             have failed. Models are not kept. None: nothing is written.
+        train_rows: each run learns from so many of the training rows, drawn with its seed; where rows have one label
+            each, equally many of all (but for one). None: from all.
         old_data: rows with gold for the task that the models were tuned on before (folders that `fine_tune` wrote): how
             much of that is lost. The old head is put on the tuned layers.
         columns: as in `fine_tune`.
@@ -127,10 +124,11 @@ def compare(
         config = TrainingConfig.from_overrides(config or TrainingConfig(evaluate_before=False), overrides)
         base = Variant("", model, task, as_method(method), tokenizer, config)
         lists = {"methods": methods, "models": models, "heads": heads}
-        chosen = list(_variants(base, variants, {name: of for name, of in lists.items() if of is not None}, method))
+        chosen = list(variants_of(base, variants, {name: of for name, of in lists.items() if of is not None}, method))
         plan = planned(chosen, seeds, overrides)
         shared = shared_by(plan, data, columns, old_data, check, features)
-        runs = run_all([(variant, shared) for variant in plan], Records(output_dir))
+        of_seed = {seed: _with_rows(shared, plan[0], train_rows, seed) for seed in seeds}
+        runs = run_all([(variant, of_seed[variant.config.seed]) for variant in plan], Records(output_dir))
         return make_leaderboard(
             runs,
             names=[variant.name for variant in chosen],
@@ -140,65 +138,7 @@ def compare(
         )
 
 
-# --- what is compared ------------------------------------------------------------------------------------------------
-
-
-def _variants(
-    base: Variant,
-    variants: Mapping[str, Mapping[str, Any]] | None,
-    lists: Mapping[str, Sequence[Any]],
-    method: str | Method | None,
-) -> Iterator[Variant]:
-    """Yield the base with what each variant changes; the method is that of variants that name none.
-
-    Raises:
-        ConfigError: if both forms or none are given, or a variant cannot be made.
-    """
-    if (variants is None) == (not lists):
-        raise ConfigError("Give what is to be compared: variants={name: {...}}, or methods, models or heads as lists.")
-    if variants is None:
-        variants = _combinations(base, lists)
-    for name, changes in variants.items():
-        own = {key: changes[key] for key in ("model", "method", "task", "tokenizer") if key in changes}
-        settings = {key: value for key, value in changes.items() if key not in (*own, "recipe")}
-        if "seed" in settings:
-            raise ConfigError(f"Variant '{name}' sets seed, which is the same for all. Give seeds=[...].")
-        try:
-            resolved = resolve_recipe(
-                changes.get("recipe"),
-                task=own.pop("task", base.task),
-                method=own.pop("method", method),
-                config=base.config,
-                overrides=settings,
-            )
-        except ConfigError as error:
-            raise ConfigError(f"Variant '{name}': {error}") from error
-        yield base._replace(**own, **resolved._asdict(), name=str(name))
-
-
-def _combinations(base: Variant, lists: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, Any]]:
-    """Return a variant for each combination of the lists' members, named by them."""
-    task_class, settings = task_class_and_settings(base.task)
-    fields_of: dict[str, Callable[[Any], tuple[str, dict[str, Any]]]] = {
-        "methods": lambda method: (_short(as_method(method)), {"method": method}),
-        "models": lambda model: (name_of_model(model), {"model": model}),
-        "heads": lambda head: (head, {"task": task_class(**{**settings, "head": head})}),
-    }
-    made: dict[str, dict[str, Any]] = {}
-    for members in product(*([fields_of[name](member) for member in of] for name, of in lists.items())):
-        name = ", ".join(label for label, _ in members)
-        if name in made:
-            raise ConfigError(f"'{name}' is there twice. Give each once, or name them: variants={{name: {{...}}}}.")
-        made[name] = {key: value for _, changes in members for key, value in changes.items()}
-    return made
-
-
-def _short(method: Method) -> str:
-    """Return a method with the settings that are not its defaults."""
-    changed = (
-        f"{item.name}={value!r}" for item in fields(method) if (value := getattr(method, item.name)) != item.default
-    )
-    return f"{type(method).__name__}({', '.join(changed)})"
+# --- what is shared ---------------------------------------------------------------------------------------------------
 
 
 def shared_by(
@@ -231,6 +171,14 @@ def shared_by(
     )
 
 
+def _with_rows(shared: Shared, variant: Variant, number: int | None, seed: int) -> Shared:
+    """Return it with so many training rows, drawn with the seed, in their old order."""
+    if number is None:
+        return shared
+    rows = drawn_rows(shared.tasks[variant.name], shared.examples["train"], number, seed=seed)
+    return replace(shared, examples={**shared.examples, "train": rows})
+
+
 def _learned(variants: Sequence[Variant], examples: Mapping[str, Sequence[Any]]) -> dict[str, Task[Any, Any]]:
     """Return each variant's task, with the labels of the examples."""
     tasks: dict[str, Task[Any, Any]] = {}
@@ -241,16 +189,6 @@ def _learned(variants: Sequence[Variant], examples: Mapping[str, Sequence[Any]])
     if len(metrics) != 1:
         raise ConfigError(f"The variants are scored by {' and '.join(sorted(metrics))}. Compare those with one metric.")
     return tasks
-
-
-def planned(variants: Sequence[Variant], seeds: Sequence[int], overrides: Mapping[str, Any]) -> list[Variant]:
-    """Return the runs: all variants with the first seed, then with the next."""
-    configs = [configs_of_seeds(variant.config, seeds, overrides) for variant in variants]
-    return [
-        variant._replace(config=config)
-        for of_seed in zip(*configs, strict=True)
-        for variant, config in zip(variants, of_seed, strict=True)
-    ]
 
 
 # --- the runs --------------------------------------------------------------------------------------------------------
@@ -288,12 +226,13 @@ def _keys(plan: Sequence[tuple[Variant, Shared]]) -> list[str]:
         source = model_source(variant.model)
         if id(variant.model) not in models:
             models[id(variant.model)] = fingerprints.of_model(source)
+        asking = variant.asking
         parts = {
             "model": models[id(variant.model)],
             "task": fingerprints.of_task(shared.tasks[variant.name]),
-            "method": fingerprints.of_method(variant.method),
+            "method": repr(asking) if asking else fingerprints.of_method(variant.method),
             "tokenizer": fingerprints.of_tokenizer(variant.tokenizer),
-            "config": fingerprints.of_config(variant.config),
+            "config": "" if asking else fingerprints.of_config(variant.config),
             "examples": examples[id(shared)],
             "old": "" if shared.old is None else repr([row.columns for row in shared.old.rows]),
         }
@@ -309,16 +248,20 @@ def _tried(variant: Variant, shared: Shared, *, check: bool) -> dict[str, Any]:
         "variant": variant.name,
         "seed": variant.config.seed,
         "model": name_of_model(variant.model),
-        "method": repr(variant.method),
-        "config": {**fingerprints.of_config(variant.config)},
+        "method": repr(variant.asking or variant.method),
+        "config": {} if variant.asking else {**fingerprints.of_config(variant.config)},
         "versions": versions(),
         "error": None,
     }
     try:
-        with collect(apart=True):
-            result = _trained(variant, shared, check=check)
+        with collect(apart=True) as notices:
+            if variant.asking:
+                asked = Untrained.of(variant.model, variant.task, variant.asking, variant.tokenizer)
+                result = asked.result(shared.examples, shared.sources, notices)
+            else:
+                result = _trained(variant, shared, check=check)
             record |= _measured(result, own_peak=own_peak)
-            if shared.old:
+            if shared.old and not variant.asking:
                 record["old"] = shared.old.after(tuned_folder(variant.model), result.predictor)
     except Exception as error:
         record["error"] = f"{type(error).__name__}: {error}"
@@ -342,23 +285,25 @@ def _trained(variant: Variant, shared: Shared, *, check: bool) -> Result:
 
 
 def _measured(result: Result, *, own_peak: bool) -> dict[str, Any]:
-    """Return the scores of a run and what it cost."""
-    run, metric, train = result.run, result.run.primary_metric, result.run.metrics["train"]
-    device = result.predictor.device.type
-    peak = train.get("peak_memory_mib") if own_peak or device == "cuda" else None
+    """Return the scores of a run and what it cost; of one without training steps, what there is."""
+    run, metric = result.run, result.run.primary_metric
+    device = result.predictor.device
+    asked = {"seconds": run.config.get("seconds"), "peak_memory_mib": peak_memory_mib(device)}
+    train = run.metrics.get("train", asked)
+    peak = train.get("peak_memory_mib") if own_peak or device.type == "cuda" else None
     splits = [split for split in ("validation", "test") if split in run.metrics]
     return {
-        "learning_rate": run.config["learning_rate"],
+        "learning_rate": run.config.get("learning_rate"),
         "scores": {split: run.metrics[split][metric] for split in splits},
         "intervals": {split: run.intervals[split] for split in splits if split in run.intervals},
         "parameters": run.parameters,
         "trainable_parameters": run.trainable_parameters,
-        **{name: train[name] for name in ("seconds", "steps", "epochs", "tokens_per_second")},
+        **{name: train.get(name) for name in ("seconds", "steps", "epochs", "tokens_per_second")},
         "stopped_early": run.stopped_early,
         "peak_memory_mib": peak,
         "disk_bytes": _bytes_on_disk(result),
-        "device": device,
-        "threads": train.get("threads"),
+        "device": device.type,
+        "threads": torch.get_num_threads() if device.type == "cpu" else None,
         "notices": run.notices,
     }
 
