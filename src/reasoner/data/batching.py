@@ -60,6 +60,8 @@ class Batches:
         states: goes into every batch; see `Batch`.
         strata: the number of each example's stratum; shuffled, an epoch draws from all alike: see `balanced_order`.
         replay: the number of the first old example, and how many old ones an epoch shows: see `replayed_order`.
+        by_length: False: what is shuffled is not sorted, for rows that are wrong answers for each other: sorted, they
+            would be told from those of their own length alone.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Batches:
         states: States | PartOfStates | None = None,
         strata: Ints | None = None,
         replay: tuple[int, int] | None = None,
+        by_length: bool = True,
     ) -> None:
         self.read = feature_reader(features)
         self.lengths = feature_lengths(features)  # (features,)
@@ -87,7 +90,7 @@ class Batches:
         self.epoch = 0
         self._units = _units(self.lengths, group_sizes(features), keep_together)
         self._strata = None if strata is None else np.asarray(strata)[self.example_of[self._units.first]]  # (units,)
-        self._replay = replay
+        self._replay, self._by_length = replay, by_length
         self._planned: tuple[int, list[list[int]]] | None = None
 
     def __len__(self) -> int:
@@ -144,7 +147,7 @@ class Batches:
         left = shuffled[:0]
         for start in range(0, number, self._pool):
             drawn = np.concatenate([left, shuffled[start : start + self._pool]])
-            pool = self._cut(drawn[np.argsort(longest[drawn], kind="stable")])
+            pool = self._cut(drawn[np.argsort(longest[drawn], kind="stable")] if self._by_length else drawn)
             more = self.tokens_per_batch is not None and start + self._pool < number
             left = pool.pop() if more else left[:0]  # the last is hardly ever full: its rows go into the next pool
             batches += _permuted(pool, generator)

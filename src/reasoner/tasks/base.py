@@ -68,6 +68,9 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     """Which of the `head_arguments` are passed only to heads that take them: what nobody set, a head may do without."""
     needs_all_rows: ClassVar[str] = ""
     """Why its training rows cannot be a stream; empty: they can."""
+    compares_rows: ClassVar[bool] = False
+    """Whether the rows of a training batch are wrong answers for each other: it is then drawn without regard to length.
+    """
     answer_keys: ClassVar[tuple[str, ...]] = ()
     """Where a prediction is a dict: what in it is None when the model is not sure enough to answer."""
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = RECIPES

@@ -70,6 +70,7 @@ class LinkPrediction(Task[LinkPredictionExample, dict[str, Any]]):
     Example = LinkPredictionExample
     default_head = "bi_encoder"
     keep_together = True
+    compares_rows = True
     needs_all_rows = "its candidates are the entities of all rows"
     primary_metric = "mrr"
 

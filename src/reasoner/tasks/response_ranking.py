@@ -91,6 +91,7 @@ class ResponseRanking(Task[ResponseRankingExample, dict[str, Any]]):
     Example = ResponseRankingExample
     default_head = "bi_encoder"
     keep_together = True
+    compares_rows = True
     needs_all_rows = "its candidates are the responses of all rows"
     primary_metric = "accuracy"
     answer_keys = ("response",)

@@ -41,11 +41,14 @@ def indexes(batches):
     keep_together=st.booleans(),
     shuffle=st.booleans(),
     epoch=st.integers(0, 3),
+    by_length=st.booleans(),
 )
-def test_each_feature_comes_once_and_is_what_it_was(groups, batch_size, keep_together, shuffle, epoch):
+def test_each_feature_comes_once_and_is_what_it_was(groups, batch_size, keep_together, shuffle, epoch, by_length):
     features = features_of(groups)
     flat = [item for group in features for item in group]
-    batches = Batches(features, batch_size, padding=PADDING, keep_together=keep_together, shuffle=shuffle)
+    batches = Batches(
+        features, batch_size, padding=PADDING, keep_together=keep_together, shuffle=shuffle, by_length=by_length
+    )
     batches.epoch = epoch
     made = list(batches)
     assert sorted(index for batch in made for index in batch.feature_index) == list(range(len(flat)))
@@ -135,6 +138,18 @@ def test_a_large_data_set_is_sorted_in_pools_only():
     batches = Batches(features_of([[1 + n % 97] for n in range(2 * POOL * 4 + 4)]), 2, padding=PADDING, shuffle=True)
     drawn = {index for batch in indexes(batches)[:POOL] for index in batch}
     assert len(drawn) == 2 * POOL and max(drawn) > 2 * POOL  # drawn from all, not the first rows
+
+
+@pytest.mark.parametrize("tokens", [None, 12 * 100])
+def test_rows_that_are_compared_meet_rows_of_any_length(tokens):
+    features = features_of([[10], [100]] * 400)  # even numbers are short
+    sorted_, drawn = (
+        Batches(features, 12, tokens_per_batch=tokens, padding=PADDING, shuffle=True, by_length=by_length)
+        for by_length in (True, False)
+    )
+    shares = [[sum(index % 2 for index in batch) / len(batch) for batch in indexes(of)] for of in (sorted_, drawn)]
+    assert sum(0 < share < 1 for share in shares[0]) < 0.1 * len(shares[0])
+    assert sum(0.1 < share < 0.9 for share in shares[1]) > 0.9 * len(shares[1])
 
 
 def test_padding_on_the_left():
