@@ -121,3 +121,13 @@ def test_a_label_with_too_few_rows_is_named(lively_bert: Any) -> None:
     rows = {**NLI, "train": [row for row in NLI["train"] if row not in rare]}
     with pytest.raises(ConfigError, match="4 are to have the label 'neutral', and 2 training rows have it"):
         reasoner.compare(lively_bert, rows, task="nli", variants={"full": {}}, seeds=[0], train_rows=12, **QUICK)
+
+
+def test_what_is_not_trained_forgets_nothing_and_knows_no_old_task(
+    lively_models: Any, lively_bert: Any, tmp_path: Any
+) -> None:
+    old = [{"text": f"{colour} {n}", "label": colour} for n in range(8) for colour in ("red", "blue")]
+    reasoner.fine_tune(lively_bert, {"train": old}, task="classification", output_dir=tmp_path / "old", **QUICK)
+    asked = {"model": lively_models("llama"), "zero_shot": {"by": "likelihood"}}
+    board = compare(tmp_path / "old", {"head": {"method": "head"}, "asked": asked}, seeds=[0], old_data=old)
+    assert board["head"].old_change == 0 and board["asked"].old_change is None and board["asked"].runs == 1

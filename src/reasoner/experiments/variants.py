@@ -156,7 +156,8 @@ def shared_by(
         names = ", ".join(sorted(cls.__name__ for cls in classes)) or "none"
         raise ConfigError(f"Variants of one task can be compared; here they are of {names}.")
     for variant in plan if old_data is not None else ():
-        tuned_folder(variant.model)
+        if variant.asking is None:
+            tuned_folder(variant.model)
     reading, config = ReadingRecord(), plan[0].config
     schemas = [task_class.schema(settings) for task_class, settings in tasks]
     schema = max(schemas, key=lambda each: len(each.__mro__))  # one that asks for more does for those that ask for less
@@ -206,7 +207,7 @@ def run_all(plan: Sequence[tuple[Variant, Shared]], records: Records) -> list[di
     for number, ((variant, shared), key, record) in enumerate(zip(plan, keys, found, strict=True), start=1):
         if record is None:
             tell(f"Run {number} of {len(plan)}: {variant.name}, seed {variant.config.seed}.")
-            if shared.old:
+            if shared.old and not variant.asking:
                 shared.old.before(tuned_folder(variant.model))  # what is wrong with the old rows is no run's failure
             record = records.keep(key, _tried(variant, shared, check=variant.name not in checked))
         if record["error"] is None:
