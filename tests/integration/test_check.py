@@ -17,6 +17,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 import reasoner
 from reasoner import NER, NLI, Classification, DataError
 from reasoner.api import check
+from reasoner.checks import trial
 from reasoner.checks.findings import Finding
 from reasoner.checks.nli_labels import PAIRS
 from reasoner.checks.report import CheckReport
@@ -99,6 +100,16 @@ def test_nothing_is_changed_written_or_drawn(look: Any, tiny: Path, tmp_path: Pa
 
 
 # --- what cannot be read --------------------------------------------------------------------------------------------
+
+
+def test_the_estimate_counts_the_models_of_a_shortcut(look: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(trial, "_run", lambda *_: trial.Pass(1.0, 3.0, 1.0, 1.0, 1))
+    settings = {"per_device_train_batch_size": 4, "evaluate_before": False}
+    plain, numbers, part = (
+        look(PACKS["nli"], "nli", run_model=True, debias=name, **settings).estimate["seconds"]
+        for name in (None, "word overlap", "hypothesis only")
+    )
+    assert plain == numbers and 1.2 * plain < part < 2 * plain  # a hypothesis is shorter than a pair
 
 
 def test_a_missing_column_and_all_else_that_there_is(look: Any, nli: Any) -> None:

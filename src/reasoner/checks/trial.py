@@ -20,6 +20,7 @@ from reasoner.data.features import Batch
 from reasoner.evaluation import Encoded
 from reasoner.inference import Predictor
 from reasoner.model import TaskModel
+from reasoner.notices import collect, muted
 from reasoner.training.config import TrainingConfig
 from reasoner.training.engine import autocast, is_out_of_memory
 from reasoner.training.parts import parts_for_cache, pays_to_cut
@@ -178,8 +179,23 @@ def _time(subject: Subject, passed: Pass, tokens: int) -> dict[str, Any]:
     learned = lengths["train"]
     if config.refit:
         learned += lengths["train"] + lengths["validation"]
+    part, scored_part = _tokens_of_bias_models(subject)
+    learned, scored = learned + part, scored + evaluations * scored_part
     seconds = (passed.seconds * epochs * learned + passed.forward * scored) / (tokens * ranks)
     return {"seconds": seconds, "steps": steps, "evaluations": evaluations + 1}
+
+
+def _tokens_of_bias_models(subject: Subject) -> tuple[int, int]:
+    """Return what the two models of `debias` read in an epoch and in an evaluation, 0 if none is trained."""
+    predictor = subject.predictor
+    assert predictor is not None
+    part = predictor.task.partial_inputs().get(str(subject.config.debias))
+    if part is None:
+        return 0, 0
+    with collect(apart=True), muted():
+        seen = [predictor.encode([part.view(row) for row in subject.encoded[split].examples])
+                for split in ("train", "validation")]  # fmt: skip
+    return _tokens(seen[0]), 2 * _tokens(seen[1])
 
 
 def _tokens(data: Encoded) -> int:
