@@ -32,15 +32,15 @@ def nli(arguments: argparse.Namespace) -> tuple[dict[str, Any], dict[str, dict[s
     shown = {"shots": arguments.train_rows}
     decoder = arguments.decoder
     return splits, {
-        "MiniLM, output layer": {"method": "head"},
-        "MiniLM, all weights": {"method": "full"},
-        "MiniLM, LoRA": {"method": "lora"},
-        "MiniLM, SetFit": {"few_shot": {"by": "setfit", **shown}},
-        "SmolLM2, asked": {"model": decoder, "zero_shot": {"correction": "sum"}},
-        "SmolLM2, asked, prior": {"model": decoder, "zero_shot": {"correction": "prior"}},
-        "SmolLM2, in context": {"model": decoder, "few_shot": {"correction": "sum", **shown}},
-        "SmolLM2, in context, prior": {"model": decoder, "few_shot": {"correction": "prior", **shown}},
-        "SmolLM2, LoRA": {"model": decoder, "method": "lora"},
+        "MiniLM head": {"method": "head"},
+        "MiniLM full": {"method": "full"},
+        "MiniLM LoRA": {"method": "lora"},
+        "MiniLM SetFit": {"few_shot": {"by": "setfit", **shown}},
+        "SmolLM2 asked": {"model": decoder, "zero_shot": {"correction": "sum"}},
+        "SmolLM2 asked/prior": {"model": decoder, "zero_shot": {"correction": "prior"}},
+        "SmolLM2 shown": {"model": decoder, "few_shot": {"correction": "sum", **shown}},
+        "SmolLM2 shown/prior": {"model": decoder, "few_shot": {"correction": "prior", **shown}},
+        "SmolLM2 LoRA": {"model": decoder, "method": "lora"},
     }
 
 
@@ -54,12 +54,12 @@ def multiple_choice(arguments: argparse.Namespace) -> tuple[dict[str, Any], dict
     decoder = arguments.decoder
     asked = reasoner.MultipleChoice(head="likelihood")
     return splits, {
-        "MiniLM, similarity": {"zero_shot": {"by": "similarity"}},
-        "MiniLM, encoder head": {"method": "full"},
-        "SmolLM2, zero-shot": {"model": decoder, "zero_shot": {"by": "likelihood"}},
-        "SmolLM2, few-shot": {"model": decoder, "few_shot": {"shots": SHOWN_CHOICES}},
-        "SmolLM2, few-shot, nearest": {"model": decoder, "few_shot": {"shots": SHOWN_CHOICES, "choose": "nearest"}},
-        "SmolLM2, LoRA": {"model": decoder, "task": asked, "method": "lora"},
+        "MiniLM similarity": {"zero_shot": {"by": "similarity"}},
+        "MiniLM encoder head": {"method": "full"},
+        "SmolLM2 zero-shot": {"model": decoder, "zero_shot": {"by": "likelihood"}},
+        "SmolLM2 few-shot": {"model": decoder, "few_shot": {"shots": SHOWN_CHOICES}},
+        "SmolLM2 nearest": {"model": decoder, "few_shot": {"shots": SHOWN_CHOICES, "choose": "nearest"}},
+        "SmolLM2 LoRA": {"model": decoder, "task": asked, "method": "lora"},
     }
 
 

@@ -107,6 +107,7 @@ def _once(
         source = model_source(model) if previous is None else previous.source
         say_origin(source)
         config = start.config_for(settings_for(config, examples["train"]), method, examples["train"])
+        config = _with_dropout(config, method)
         learned = start.task(task_class, settings, examples, method)
         options.check_options(learned, config)
         check_fsdp(config, method)
@@ -341,6 +342,13 @@ def _save(folder: Path, predictor: Predictor, run: Run, *, finished: Mapping[str
         return run.bytes_on_disk
 
     run.bytes_on_disk = current().on_main(write)
+
+
+def _with_dropout(config: TrainingConfig, method: Method) -> TrainingConfig:
+    if config.dropout is not None or method.model_dropout is None or config.r_drop:  # R-Drop lives on dropout
+        return config
+    say(f"Dropout {method.model_dropout:g}, by the rule of {type(method).__name__}.")
+    return TrainingConfig.from_overrides(config, {"dropout": method.model_dropout})
 
 
 def _with_learning_rate(config: TrainingConfig, method: Method, predictor: Predictor) -> TrainingConfig:

@@ -98,3 +98,16 @@ def test_a_model_without_a_name_is_refused_before_training(tiny_bert, pack, tmp_
             model, pack, task="nli", method="lora", output_dir=tmp_path, use_cpu=True, max_steps=1,
             tokenizer=AutoTokenizer.from_pretrained(tiny_bert),
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "dropout"),
+    [("bitfit", {}, 0.0), ("bitfit", {"dropout": 0.2}, 0.2), ("bitfit", {"r_drop": 1.0}, 0.1), ("lora", {}, 0.1)],
+)
+def test_biases_learn_without_dropout_unless_it_is_asked_for(tiny_bert, pack, method, settings, dropout):
+    result = reasoner.fine_tune(
+        tiny_bert, pack, task="nli", method=method, max_steps=1, check=False, use_cpu=True, **settings
+    )
+    assert result.predictor.model.network.config.hidden_dropout_prob == dropout
+    said = "Dropout 0, by the rule of BitFit." in result.run.notices
+    assert said == (method == "bitfit" and not settings) == (result.run.config["dropout"] == 0.0)

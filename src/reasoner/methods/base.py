@@ -19,6 +19,9 @@ class Method(ABC):
     searched: ClassVar[Mapping[str, Any]] = {}
     """Where a search looks for its own settings if it is told nothing else: see `search`."""
 
+    model_dropout: ClassVar[float | None] = None
+    """The probability in the model's dropout layers, for when none is given; None: the checkpoint's own."""
+
     @abstractmethod
     def apply(self, model: Any) -> None:
         """Mark which weights of a `TaskModel` learn (`requires_grad`), and add some if the method has its own."""

@@ -17,7 +17,12 @@ class BitFit(Method):
 
     Ben Zaken et al. (2022), "BitFit: Simple Parameter-efficient Fine-tuning for Transformer-based Masked
     Language-models", https://arxiv.org/abs/2106.10199. About 0.1% of BERT's weights.
+
+    Without dropout, unless `dropout` is given: so few weights hardly learn rows by heart, and learn slowly beside the
+    noise (benchmarks/RESULTS.md, "Every way to tune").
     """
+
+    model_dropout = 0.0
 
     def apply(self, model: Any) -> None:
         """Freeze all of the backbone but its biases and its pooler.

@@ -74,7 +74,7 @@ class TrainingConfig:
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this norm; 0: never."""
     dropout: float | None = None
-    """Probability in the model's dropout layers; None: the checkpoint's own."""
+    """Probability in the model's dropout layers; None: the checkpoint's own, or the method's (`BitFit`: 0)."""
     r_drop: float = 0.0
     """Run each batch twice with other dropout, and add this times the divergence between both predictions to the loss
     (R-Drop: Wu et al., 2021, https://arxiv.org/abs/2106.14448; 0.5 to 5). A step takes twice the time. 0: once."""
