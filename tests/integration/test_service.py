@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -302,3 +304,17 @@ def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFi
     assert "holds no reasoner_config.json" in capsys.readouterr().err
     assert main(["serve", str(tmp_path), "--quantized"]) == 1
     assert "holds no ONNX model" in capsys.readouterr().err
+
+
+def test_a_service_closes_no_log_of_the_program(models):
+    """absl's handler closes its stream with itself, and that may be a notebook's, or what a test's output goes to."""
+
+    class Closing(logging.StreamHandler):
+        def close(self) -> None:
+            self.stream.close()
+            super().close()
+
+    handler = Closing(io.StringIO())
+    with running(models["nli"]) as port:
+        assert ask(port, {"inputs": [PAIR]})[0] == 200
+    assert not handler.stream.closed

@@ -82,6 +82,7 @@ def make_server(app: Any, limits: ServiceLimits) -> Any:
     return uvicorn.Server(
         uvicorn.Config(
             app,
+            log_config=None,  # its own would close the handlers that the program has: logging.config clears them all
             log_level="warning",
             access_log=False,
             server_header=False,
