@@ -49,10 +49,10 @@ def variants_of(
     if variants is None:
         variants = _combinations(base, lists)
     for name, changes in variants.items():
-        own = {key: changes[key] for key in ("model", "method", "task", "tokenizer") if key in changes}
-        if set(changes) & set(UNTRAINED):
+        if any(kind in changes for kind in UNTRAINED):
             yield _untrained(base, str(name), changes)
             continue
+        own = {key: changes[key] for key in ("model", "method", "task", "tokenizer") if key in changes}
         settings = {key: value for key, value in changes.items() if key not in (*own, "recipe")}
         if "seed" in settings:
             raise ConfigError(f"Variant '{name}' sets seed, which is the same for all. Give seeds=[...].")
@@ -75,16 +75,16 @@ def _untrained(base: Variant, name: str, changes: Mapping[str, Any]) -> Variant:
     Raises:
         ConfigError: if it names what is for training, or a setting is unknown.
     """
-    kinds = [kind for kind in UNTRAINED if kind in changes]
+    kind = next(kind for kind in UNTRAINED if kind in changes)
     own = {key: changes[key] for key in ("model", "task", "tokenizer") if key in changes}
-    if others := [key for key in changes if key not in (*own, kinds[0])]:
-        raise ConfigError(f"Variant '{name}' is {kinds[0]} and sets {others[0]}. It takes model, task and tokenizer "
-                          f"beside {kinds[0]}; its own settings stand in there.")  # fmt: skip
-    if not isinstance(given := changes[kinds[0]], Mapping):
-        raise ConfigError(f"Variant '{name}': {kinds[0]} is {given!r:.40}. Give its settings: "
-                          f'{{"{kinds[0]}": {{"by": "likelihood"}}}}.')  # fmt: skip
+    if others := [key for key in changes if key not in (*own, kind)]:
+        raise ConfigError(f"Variant '{name}' is {kind} and sets {others[0]}. It takes model, task and tokenizer "
+                          f"beside {kind}; its own settings stand in there.")  # fmt: skip
+    if not isinstance(given := changes[kind], Mapping):
+        raise ConfigError(f"Variant '{name}': {kind} is {given!r:.40}. Give its settings: "
+                          f'{{"{kind}": {{"by": "likelihood"}}}}.')  # fmt: skip
     try:
-        asked = asking(kinds[0], given, seed=base.config.seed, use_cpu=base.config.use_cpu)
+        asked = asking(kind, given, seed=base.config.seed, use_cpu=base.config.use_cpu)
     except ConfigError as error:
         raise ConfigError(f"Variant '{name}': {error}") from error
     return base._replace(**own, name=name, asking=asked)

@@ -289,8 +289,10 @@ def _measured(result: Result, *, own_peak: bool) -> dict[str, Any]:
     """Return the scores of a run and what it cost; of one without training steps, what there is."""
     run, metric = result.run, result.run.primary_metric
     device = result.predictor.device
-    asked = {"seconds": run.config.get("seconds"), "peak_memory_mib": peak_memory_mib(device)}
-    train = run.metrics.get("train", asked)
+    train = run.metrics.get("train") or {
+        "seconds": run.config.get("seconds"),
+        "peak_memory_mib": peak_memory_mib(device),
+    }
     peak = train.get("peak_memory_mib") if own_peak or device.type == "cuda" else None
     splits = [split for split in ("validation", "test") if split in run.metrics]
     return {
