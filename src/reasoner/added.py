@@ -89,7 +89,7 @@ class PeftAdded(Added):
         if self.config.task_type == "FEATURE_EXTRACTION":
             inputs.pop("token_type_ids", None)  # peft would warn, and leave them out
         if "logits_to_keep" in inputs:
-            inputs["logits_to_keep"] = inputs["logits_to_keep"] + self.virtual_tokens
+            return self.peft(**{**inputs, "logits_to_keep": self._further(inputs["logits_to_keep"])})
         outputs = self.peft(**inputs)
         if self.config.task_type != "SEQ_CLS":
             length = inputs["input_ids"].shape[1]
@@ -97,6 +97,12 @@ class PeftAdded(Added):
                 if isinstance(value, Tensor) and value.shape[1] == length + self.virtual_tokens:
                     outputs[name] = value[:, self.virtual_tokens :]
         return outputs
+
+    def _further(self, places: Tensor) -> Tensor:
+        """Return the places, a mask (rows, length) or their numbers, where they stand behind the virtual tokens."""
+        if places.dtype == torch.bool:
+            return torch.nn.functional.pad(places, (self.virtual_tokens, 0), value=False)
+        return places + self.virtual_tokens
 
     def generate(self, **inputs: Any) -> Any:
         """Let the network generate below its virtual tokens, which its cache keeps; see `TaskModel.generate`.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from reasoner.data.features import Batch
 from reasoner.errors import ConfigError
 from reasoner.heads.base import Outputs, Runs, TaskHead
+from reasoner.heads.places import LogitPlaces
 from reasoner.losses import IGNORED, LossSum, cross_entropy, divergence
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class CausalLMHead(TaskHead):
     """The architecture's own output layer over the vocabulary.
 
-    Outputs: `logits` (batch, places, vocabulary), of the places before a labelled token in any row of the batch (of all
-    where no labels are known): the layer costs as much as several others, and prompts are not learned. Targets:
+    Outputs: `logits` (labelled tokens, vocabulary), of the places before them, row by row, as far as the architecture
+    can choose (see `LogitPlaces`); (batch, length, vocabulary) where no labels are known. Targets:
     `labels` (batch, length), each token of a completion at its own place, its end token too, `-100` elsewhere. Records:
     for each feature `num_samples` lists of generated tokens, the end token included if it came; None where the texts
     are not scored.
@@ -60,21 +60,22 @@ class CausalLMHead(TaskHead):
         self.sampling_temperature, self.sampling_top_p = sampling_temperature, sampling_top_p
         self.num_samples = num_samples
         self.generate_gold = generate_gold
-        self._chooses_places = _takes_places(config)
+        self._places = LogitPlaces(config)
 
     def model_inputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return the inputs, with the places whose logits are of use."""
-        places = self._places(batch)
-        return batch.inputs if places is None else {**batch.inputs, "logits_to_keep": places}
+        if "labels" not in batch.targets:
+            return batch.inputs
+        return {**batch.inputs, **self._places.arguments(_following(batch) != IGNORED)}
 
     def loss(self, outputs: Outputs, batch: Batch) -> LossSum:
         """Return the negative log-likelihood of the labelled tokens, summed, and their number."""
-        return cross_entropy(outputs["logits"], self._labels(batch))
+        return cross_entropy(outputs["logits"].flatten(0, -2), self._labels(batch))
 
     def divergence(self, outputs: Outputs, other: Outputs, batch: Batch) -> Tensor:
         """Return that of the labelled tokens."""
-        labelled = self._labels(batch) != IGNORED
-        return (divergence(outputs["logits"], other["logits"]) * labelled).sum()
+        labelled = self._labels(batch).flatten() != IGNORED
+        return (divergence(outputs["logits"], other["logits"]).flatten() * labelled).sum()
 
     def predict(self, outputs: Outputs, batch: Batch) -> list[Any]:
         """Refuse: one pass says no more than the next token.
@@ -127,21 +128,12 @@ class CausalLMHead(TaskHead):
         place = next((place for place, token in enumerate(tokens) if token in self.end_tokens), len(tokens))
         return tokens[: place + 1]
 
-    def _places(self, batch: Batch) -> Tensor | None:
-        """Return the places after which a labelled token stands in some row, (places,); None: logits of all come."""
-        if not self._chooses_places or "labels" not in batch.targets:
-            return None
-        return (batch.targets["labels"][:, 1:] != IGNORED).any(0).nonzero().squeeze(1)
-
     def _labels(self, batch: Batch) -> Tensor:
-        """Return the token that follows each place whose logits come, (batch, places); the last has none."""
-        following = torch.nn.functional.pad(batch.targets["labels"][:, 1:], (0, 1), value=IGNORED)
-        places = self._places(batch)
-        return following if places is None else following[:, places]
+        """Return the token that follows each place whose logits come, (places,)."""
+        following = _following(batch)
+        return following[self._places.of(following != IGNORED)]
 
 
-def _takes_places(config: PreTrainedConfig) -> bool:
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
-
-    network = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
-    return network is not None and "logits_to_keep" in signature(network.forward).parameters
+def _following(batch: Batch) -> Tensor:
+    """Return the label of the token that follows each place, (batch, length); the last has none."""
+    return torch.nn.functional.pad(batch.targets["labels"][:, 1:], (0, 1), value=IGNORED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from reasoner.data.features import Batch
 from reasoner.errors import ConfigError
 from reasoner.heads.base import Outputs, Runs, TaskHead
+from reasoner.heads.places import LogitPlaces
 from reasoner.losses import IGNORED, LossSum, grouped_cross_entropy
 from reasoner.notices import say
 from reasoner.prefixes import Continuation, log_probabilities, shared_sums
@@ -32,7 +32,8 @@ class LikelihoodHead(TaskHead):
     lets each go on from its keys and values (see `prefixes`); the network's forward runs each choice whole. Both
     give the same scores.
 
-    Outputs: `logits` (features, places, vocabulary). Token target: `sizes`, see `data.prompts.choice_features`.
+    Outputs: `logits` (scored tokens, vocabulary), of the places before them, feature by feature, as far as the
+    architecture can choose (see `LogitPlaces`). Token target: `sizes`, see `data.prompts.choice_features`.
     Target: `labels` (features,), 1 for the right choice, else 0. Records: the score.
 
     Args:
@@ -66,15 +67,14 @@ class LikelihoodHead(TaskHead):
             raise ConfigError(f"correction is {correction!r}. Give one of {', '.join(CORRECTIONS)}.")
         self.correction, self.domain_tokens = correction, list(domain_tokens)
         self.share_prefix = share_prefix
-        self._takes, self._window = _parameters(config), getattr(config, "sliding_window", None)
+        self._places, self._window = LogitPlaces(config), getattr(config, "sliding_window", None)
         self._tried = False
 
     # --- each choice whole -------------------------------------------------------------------------------------------
 
     def model_inputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return the inputs, with the places whose logits are of use."""
-        places = self._places(batch)
-        return batch.inputs if places is None else {**batch.inputs, "logits_to_keep": places}
+        return {**batch.inputs, **self._places.arguments(_following(batch, "sizes") != IGNORED)}
 
     def loss(self, outputs: Outputs, batch: Batch) -> LossSum:
         """Return the cross-entropy of each row over its own choices, summed, and the number of rows.
@@ -97,23 +97,15 @@ class LikelihoodHead(TaskHead):
 
     def _scores(self, outputs: Outputs, batch: Batch) -> Tensor:
         """Return the corrected log-probability of each choice, (features,)."""
-        logits, places = outputs["logits"], self._places(batch)
-        following = [torch.nn.functional.pad(values[:, 1:], (0, 1), value=fill) for values, fill in (
-            (batch.inputs["input_ids"], 0), (batch.targets["sizes"], IGNORED))]  # fmt: skip
-        ids, sizes = following if places is None else (values[:, places] for values in following)
-        scored = sizes != IGNORED  # (features, places)
-        found = torch.stack([log_probabilities(*row) for row in zip(logits, ids, strict=True)])
-        sums = (found * scored).sum(1)  # (features,)
+        sizes = _following(batch, "sizes")
+        scored = sizes != IGNORED  # (features, length)
+        come = self._places.of(scored)
+        found = log_probabilities(outputs["logits"].flatten(0, -2), _following(batch, "input_ids")[come])  # (places,)
+        sums = (found.new_zeros(come.shape).masked_scatter(come, found) * scored).sum(1)  # (features,)
         return sums / self._divisor(scored.sum(1), sizes.clamp(min=0).sum(1))
 
     def _divisor(self, tokens: Tensor, size: Tensor) -> Tensor | int:
         return {"token": tokens, "byte": size.clamp(min=1)}.get(self.correction, 1)
-
-    def _places(self, batch: Batch) -> Tensor | None:
-        """Return the places after which a token is scored in some feature, (places,); None: logits of all come."""
-        if "logits_to_keep" not in self._takes:
-            return None
-        return (batch.targets["sizes"][:, 1:] != IGNORED).any(0).nonzero().squeeze(1)
 
     # --- what is shared, once ----------------------------------------------------------------------------------------
 
@@ -164,7 +156,7 @@ class LikelihoodHead(TaskHead):
     def _reason_not_to(self, model: Runs, batch: Batch, few: list[Continuation]) -> str:
         if model.virtual_tokens:
             return "virtual tokens stand before each row"
-        if "position_ids" not in self._takes:
+        if "position_ids" not in self._places.parameters:
             return "the architecture takes no position_ids"
         device = batch.group.device
         tolerance = CLOSE * (50 if torch.is_autocast_enabled(device.type) else 1)
@@ -175,6 +167,12 @@ class LikelihoodHead(TaskHead):
         whole = self._whole(model, _batch_of(few, batch))
         close = torch.allclose(whole, shared, rtol=tolerance, atol=tolerance)
         return "" if close else "with shared prefixes this architecture gives other scores"
+
+
+def _following(batch: Batch, name: str) -> Tensor:
+    """Return what stands at the next place of the inputs or the targets of that name, (features, length)."""
+    values = (batch.inputs | batch.targets)[name]
+    return torch.nn.functional.pad(values[:, 1:], (0, 1), value=IGNORED if name == "sizes" else 0)
 
 
 def _sequences(batch: Batch) -> list[Continuation]:
@@ -195,10 +193,3 @@ def _batch_of(rows: list[Continuation], like: Batch) -> Batch:
     inputs = {"input_ids": ids, "attention_mask": mask}
     group = torch.zeros(len(rows), dtype=torch.int64)
     return Batch(inputs, {"sizes": sizes}, group, list(range(len(rows))), int(lengths.sum())).to(like.group.device)
-
-
-def _parameters(config: PreTrainedConfig) -> frozenset[str]:
-    """Return the names of what the architecture's forward takes."""
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
-
-    return frozenset(signature(MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].forward).parameters)

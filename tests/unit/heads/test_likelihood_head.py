@@ -81,6 +81,14 @@ def test_a_tokenizer_that_pads_on_the_left_changes_nothing(prepare, architecture
     assert scores(made) == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("choosing", [{"by_mask": False}, {"by_mask": False, "chooses": False}])
+def test_architectures_that_choose_places_less_well_give_the_same(prepare, choosing):
+    made = prepared(prepare, "llama", share_prefix=False)
+    expected = scores(made)
+    vars(made.predictor.model.head._places).update(choosing)
+    assert scores(made) == pytest.approx(expected, abs=1e-5)
+
+
 def test_the_default_is_by_byte(prepare):
     made = prepared(prepare, "llama")
     assert scores(made) == pytest.approx(by_hand(made, "byte"), abs=1e-4)
