@@ -103,14 +103,16 @@ def training_operations(model: nn.Module) -> int:
     """Return the floating-point operations that training takes for one token.
 
     6 x the weights that multiply: one multiplication and one addition in the forward pass, for the gradient of what
-    comes in, and for that of the weight (Kaplan et al., 2020, "Scaling Laws for Neural Language Models"). Those of
-    embeddings are looked up and count nothing; a frozen weight counts its forward pass alone, 2. Not counted: the
-    products of attention scores, and norms, activations and the optimiser; a head that sees one token of a sequence is
-    counted as if it saw all.
+    comes in, and for that of the weight (Kaplan et al., 2020, "Scaling Laws for Neural Language Models"). A frozen
+    weight counts 4, or 2 where nothing below it learns, so that its forward pass is all. Weights of embeddings are
+    looked up and count nothing, output layers that are tied to them included, which decoders run at learned places
+    alone. Not counted: the products of attention scores, and norms, activations and the optimiser; a head that sees
+    one token of a sequence is counted as if it saw all.
     """
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
-    return sum(
-        (6 if weight.requires_grad else 2) * weight.numel()
-        for weight in model.parameters()
-        if weight.ndim >= 2 and id(weight) not in embeddings
-    )
+    passes_on, operations = bool(getattr(model, "virtual_tokens", 0)), 0
+    for weight in model.parameters():  # in the order in which they are used, by and large
+        if weight.ndim >= 2 and id(weight) not in embeddings:
+            operations += (6 if weight.requires_grad else 4 if passes_on else 2) * weight.numel()
+        passes_on |= weight.requires_grad
+    return operations

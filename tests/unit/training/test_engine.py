@@ -9,6 +9,8 @@ import numpy
 import pytest
 import torch
 
+import reasoner
+from reasoner.preparation import as_method
 from reasoner.training import engine
 from reasoner.training.engine import (
     autocast,
@@ -96,21 +98,35 @@ def test_operations_of_a_token():
          "second": torch.nn.Linear(16, 3)}
     )  # fmt: skip
     assert training_operations(model) == 6 * (8 * 16 + 16 * 3)
-    model["first"].requires_grad_(False)
+    model.requires_grad_(False)["second"].requires_grad_(True)
     assert training_operations(model) == 2 * 8 * 16 + 6 * 16 * 3
 
 
-def test_operations_of_the_tiny_bert_are_those_that_the_profiler_counts(prepare):
+def test_a_frozen_weight_above_one_that_learns_passes_its_gradient_on():
+    model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.Linear(16, 3))
+    model[0].weight.requires_grad_(False)  # its bias learns
+    model[1].requires_grad_(False)
+    assert training_operations(model) == 2 * 8 * 16 + 4 * 16 * 3
+
+
+@pytest.mark.parametrize(
+    ("architecture", "method", "tolerance"),  # what learns first passes no gradient on: much of two layers
+    [("bert", "full", 0.02), ("bert", "bitfit", 0.02), ("bert", "freeze", 0.12), ("bert", "lora", 0.12),
+     ("bert", "adapter", 0.12), ("bert", "prefix", 0.12), ("llama", "lora", 0.12)],
+)  # fmt: skip
+def test_operations_are_those_that_the_profiler_counts(prepare, architecture, method, tolerance):
     from torch.utils.flop_counter import FlopCounterMode
 
-    predictor, data = prepare("ner", packing=False)
+    predictor, data = prepare("ner", architecture=architecture, packing=False)
+    method = reasoner.Freeze(layers=1) if method == "freeze" else as_method(method)
+    method.apply(predictor.model)
     (batch,) = predictor.batches(data, batch_size=1000)
     model = predictor.model.train()
     with FlopCounterMode(display=False) as counter:
         model.loss(model(batch), batch).total.backward()
     counted = counter.get_flop_counts()["Global"]
     products = sum(number for name, number in counted.items() if name in (torch.ops.aten.mm, torch.ops.aten.addmm))
-    assert products == pytest.approx(training_operations(model) * batch.positions, rel=0.02)
+    assert products == pytest.approx(training_operations(model) * batch.positions, rel=tolerance)
 
 
 @pytest.mark.parametrize(
