@@ -121,6 +121,8 @@ def _evaluated(predictor: Predictor, data: Encoded) -> tuple[Evaluation, list[fl
 
     def add(_: Any, arguments: tuple[Batch], outputs: Outputs) -> None:
         nonlocal counted
+        if head.negative_log_likelihood(outputs, arguments[0]) is None:
+            return
         losses = [head.negative_log_likelihood(head.scaled(outputs, each), arguments[0]) for each in TEMPERATURES]
         totals = [loss.total for loss in losses if loss is not None]
         if totals:

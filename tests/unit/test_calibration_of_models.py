@@ -32,6 +32,7 @@ from reasoner.registry import register_head
 from reasoner.reports.run import Run
 from reasoner.storage import CONFIG_FILE, load_folder, save_folder
 from reasoner.tasks.classification import Classification
+from reasoner.tasks.generation import Generation
 from reasoner.tasks.multiple_choice import MultipleChoice
 from reasoner.tasks.ner import NER, NERExample
 from reasoner.tasks.nli import NLI
@@ -231,6 +232,15 @@ def test_it_costs_one_more_pass_when_there_is_a_temperature_and_none_when_there_
         calibrate(predictor, data)
         handle.remove()
         assert len(calls) == passes * len(predictor.batches(data))
+
+
+def test_a_head_without_a_likelihood_is_not_asked_for_each_temperature(prepare, monkeypatch):
+    predictor, data = prepare(Generation(max_new_tokens=2), architecture="llama", rows=[
+        {"prompt": text[:9], "completion": text[9:]} for text in CORPUS[:4]])  # fmt: skip
+    scaled = []
+    monkeypatch.setattr(type(predictor.model.head), "scaled", lambda *given: scaled.append(given) or given[1])
+    assert _evaluated(predictor, data)[1] == []
+    assert scaled == []  # logits over a vocabulary are large, and would be divided 120 times
 
 
 def test_a_gain_that_may_be_chance_is_left(prepare):
