@@ -99,7 +99,7 @@ class PeftAdded(Added):
         return outputs
 
     def _further(self, places: Tensor) -> Tensor:
-        """Return the places, a mask (rows, length) or their numbers, where they stand behind the virtual tokens."""
+        """Return places, as a mask (rows, length) or by their numbers, as they are behind the virtual tokens."""
         if places.dtype == torch.bool:
             return torch.nn.functional.pad(places, (self.virtual_tokens, 0), value=False)
         return places + self.virtual_tokens

@@ -66,7 +66,7 @@ class CausalLMHead(TaskHead):
         """Return the inputs, with the places whose logits are of use."""
         if "labels" not in batch.targets:
             return batch.inputs
-        return {**batch.inputs, **self._places.arguments(_following(batch) != IGNORED)}
+        return {**batch.inputs, **self._places.arguments(self._places.mask(_following(batch) != IGNORED))}
 
     def loss(self, outputs: Outputs, batch: Batch) -> LossSum:
         """Return the negative log-likelihood of the labelled tokens, summed, and their number."""
@@ -131,7 +131,7 @@ class CausalLMHead(TaskHead):
     def _labels(self, batch: Batch) -> Tensor:
         """Return the token that follows each place whose logits come, (places,)."""
         following = _following(batch)
-        return following[self._places.of(following != IGNORED)]
+        return following[self._places.mask(following != IGNORED)]
 
 
 def _following(batch: Batch) -> Tensor:

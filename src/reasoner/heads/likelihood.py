@@ -32,8 +32,8 @@ class LikelihoodHead(TaskHead):
     lets each go on from its keys and values (see `prefixes`); the network's forward runs each choice whole. Both
     give the same scores.
 
-    Outputs: `logits` (scored tokens, vocabulary), of the places before them, feature by feature, as far as the
-    architecture can choose (see `LogitPlaces`). Token target: `sizes`, see `data.prompts.choice_features`.
+    Outputs: `logits` (features, places, vocabulary), of the places before scored tokens as far as the architecture can
+    choose (see `LogitPlaces`). Token target: `sizes`, see `data.prompts.choice_features`.
     Target: `labels` (features,), 1 for the right choice, else 0. Records: the score.
 
     Args:
@@ -74,7 +74,7 @@ class LikelihoodHead(TaskHead):
 
     def model_inputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return the inputs, with the places whose logits are of use."""
-        return {**batch.inputs, **self._places.arguments(_following(batch, "sizes") != IGNORED)}
+        return {**batch.inputs, **self._places.arguments(self._chosen(batch))}
 
     def loss(self, outputs: Outputs, batch: Batch) -> LossSum:
         """Return the cross-entropy of each row over its own choices, summed, and the number of rows.
@@ -97,12 +97,16 @@ class LikelihoodHead(TaskHead):
 
     def _scores(self, outputs: Outputs, batch: Batch) -> Tensor:
         """Return the corrected log-probability of each choice, (features,)."""
-        sizes = _following(batch, "sizes")
-        scored = sizes != IGNORED  # (features, length)
-        come = self._places.of(scored)
-        found = log_probabilities(outputs["logits"].flatten(0, -2), _following(batch, "input_ids")[come])  # (places,)
-        sums = (found.new_zeros(come.shape).masked_scatter(come, found) * scored).sum(1)  # (features,)
+        places = self._chosen(batch)
+        ids, sizes = (_following(batch, name).gather(1, places) for name in ("input_ids", "sizes"))
+        scored = sizes != IGNORED  # (features, places)
+        found = torch.stack([log_probabilities(*row) for row in zip(outputs["logits"], ids, strict=True)])
+        sums = (found * scored).sum(1)  # (features,)
         return sums / self._divisor(scored.sum(1), sizes.clamp(min=0).sum(1))
+
+    def _chosen(self, batch: Batch) -> Tensor:
+        """Return the places of each feature whose logits come, (features, places)."""
+        return self._places.numbers(_following(batch, "sizes") != IGNORED)
 
     def _divisor(self, tokens: Tensor, size: Tensor) -> Tensor | int:
         return {"token": tokens, "byte": size.clamp(min=1)}.get(self.correction, 1)

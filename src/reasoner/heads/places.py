@@ -6,6 +6,7 @@ import sys
 from inspect import signature
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 class LogitPlaces:
     """The output layer over a vocabulary costs as much as several others, and prompts are not learned.
 
-    transformers' decoders take `logits_to_keep`: since 5.24 a mask of the places, of which the logits come one below
-    the other, before that the numbers of places that are the same for each row.
+    transformers' decoders take `logits_to_keep`: numbers of places, the same for each row, and since 5.24 also a mask
+    of places, whose logits come one below the other, or the numbers of each row's own places.
 
     Args:
         config: of a decoder.
@@ -29,16 +30,30 @@ class LogitPlaces:
         self.parameters = frozenset() if network is None else frozenset(signature(network.forward).parameters)
         """What the architecture's forward takes."""
         self.chooses = "logits_to_keep" in self.parameters
-        self.by_mask = self.chooses and hasattr(sys.modules[network.__module__], "slice_logits_to_keep")
+        self.by_row = self.chooses and hasattr(sys.modules[network.__module__], "slice_logits_to_keep")
+        """Whether each row may have its own places."""
 
-    def of(self, wanted: Tensor) -> Tensor:
+    def mask(self, wanted: Tensor) -> Tensor:
         """Return the places whose logits come, (rows, length), where at least those of `wanted` have to."""
-        if self.by_mask:
+        if self.by_row:
             return wanted
         return (wanted.any(0) if self.chooses else wanted.new_ones(wanted.shape[1])).expand_as(wanted)
 
-    def arguments(self, wanted: Tensor) -> dict[str, Tensor]:
-        """Return what the network is called with beside its inputs; its logits, flattened, are those of `of`."""
+    def numbers(self, wanted: Tensor) -> Tensor:
+        """Return as many places of each row, (rows, places), those of `wanted` among them in their order."""
+        mask = self.mask(wanted)
+        order = mask.int().argsort(dim=1, descending=True, stable=True)
+        return order[:, : int(mask.sum(1).max())]
+
+    def arguments(self, places: Tensor) -> dict[str, Tensor]:
+        """Return what the network is called with beside its inputs.
+
+        Args:
+            places: what `mask` or `numbers` gave. The logits are (places, vocabulary) or (rows, places, vocabulary);
+                where each row has the same places they have three dimensions in any case.
+        """
         if not self.chooses:
             return {}
-        return {"logits_to_keep": wanted if self.by_mask else wanted.any(0).nonzero().squeeze(1)}
+        if self.by_row:
+            return {"logits_to_keep": places}
+        return {"logits_to_keep": places[0].nonzero().squeeze(1) if places.dtype == torch.bool else places[0]}

@@ -56,7 +56,7 @@ def test_logits_that_are_left_out_change_nothing(prepared):
     model = predictor.model.eval()
     (batch,) = predictor.batches(data, batch_size=100)
     found, labels = [], batch.targets["labels"][:, 1:] != IGNORED
-    before_transformers_524 = {"by_mask": False}
+    before_transformers_524 = {"by_row": False}
     for settings in ({}, before_transformers_524, {**before_transformers_524, "chooses": False}):
         vars(model.head._places).update(settings)
         outputs = model(batch)

@@ -81,12 +81,29 @@ def test_a_tokenizer_that_pads_on_the_left_changes_nothing(prepare, architecture
     assert scores(made) == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("choosing", [{"by_mask": False}, {"by_mask": False, "chooses": False}])
+@pytest.mark.parametrize("choosing", [{"by_row": False}, {"by_row": False, "chooses": False}])
 def test_architectures_that_choose_places_less_well_give_the_same(prepare, choosing):
     made = prepared(prepare, "llama", share_prefix=False)
     expected = scores(made)
     vars(made.predictor.model.head._places).update(choosing)
     assert scores(made) == pytest.approx(expected, abs=1e-5)
+
+
+def test_outputs_are_told_feature_by_feature(prepare):
+    predictor, data = prepared(prepare, "llama")
+    (batch,) = predictor.batches(data, batch_size=100)
+    model = predictor.model.eval()
+    sizes = []
+    for weight in (1.0, 0.5):  # of a debiased training, one for each feature
+        outputs = model(batch)
+        sizes.append(outputs["logits"].shape)
+        beside = model.debiased(outputs, torch.full((len(batch.group), 1), weight), "focal")
+        model.zero_grad()
+        model.loss(beside, batch).total.backward()
+        sizes.append(model.network.lm_head.weight.grad.clone())
+    longest = (batch.targets["sizes"] != -100).sum(1).max()
+    assert sizes[0][:2] == (len(batch.group), longest)
+    torch.testing.assert_close(sizes[3], sizes[1] / 2)
 
 
 def test_the_default_is_by_byte(prepare):
