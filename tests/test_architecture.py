@@ -64,6 +64,7 @@ ROWS = (
         "base_model",
         "chains",
         "execution",
+        "logit_places",
         "losses",
         "metrics",
         "packing",

@@ -82,7 +82,7 @@ class Predictor:
             states=data.states,
             strata=strata,
             replay=replay,
-            by_length=not self.task.compares_rows,
+            compares_rows=self.task.compares_rows,
         )
 
     def evaluate(self, data: Encoded) -> Evaluation:

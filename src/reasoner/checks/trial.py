@@ -23,7 +23,7 @@ from reasoner.model import TaskModel
 from reasoner.notices import collect, muted
 from reasoner.training.config import TrainingConfig
 from reasoner.training.engine import autocast, is_out_of_memory
-from reasoner.training.parts import parts_for_cache, pays_to_cut
+from reasoner.training.parts import number_of_parts, part_limit, parts_for_cpu
 from reasoner.training.ranks import current
 
 FLOAT = 4
@@ -62,7 +62,7 @@ def try_out(subject: Subject) -> tuple[dict[str, Any], list[Finding]]:
     predictor, config = subject.predictor, subject.config
     if predictor is None or not subject.encoded.get("train"):
         return {}, []
-    longest, middle = _two_batches(predictor, subject.encoded["train"], config)
+    longest, middle, largest = _two_batches(predictor, subject.encoded["train"], config)
     rows, tokens = longest.batch.inputs["input_ids"].shape
     try:
         with _unchanged(predictor.model, predictor.device):
@@ -74,11 +74,11 @@ def try_out(subject: Subject) -> tuple[dict[str, Any], list[Finding]]:
         return {}, [_too_large(rows, tokens, longest.places)]
     if not isfinite(first.loss) or not isfinite(first.gradient_norm):
         return {}, [_not_finite(first, rows, tokens, longest.places)]
-    memory = _memory(predictor.model, config)
+    kept = round(first.kept * largest)
     return {
         **_time(subject, second, middle.batch.tokens),
-        "memory_bytes": memory + first.kept,
-        "batch_bytes": first.kept,
+        "memory_bytes": _memory(predictor.model, config) + kept,
+        "batch_bytes": kept,
         "disk_bytes": FLOAT * sum(weight.numel() for weight in _saved(predictor.model)),
         "longest_batch": [rows, tokens],
         "device": str(predictor.device.type),
@@ -96,24 +96,35 @@ def _batches(predictor: Predictor, data: Encoded, config: TrainingConfig, *, shu
     )
 
 
-def _two_batches(predictor: Predictor, data: Encoded, config: TrainingConfig) -> tuple[Trial, Trial]:
-    """Return the batch of the longest sequences, and one from the middle of their order."""
+def _two_batches(predictor: Predictor, data: Encoded, config: TrainingConfig) -> tuple[Trial, Trial, float]:
+    """Return the batch of the longest sequences, and one from the middle of their order.
+
+    The number: how many times the positions of the first one's parts the largest part of any batch has.
+    """
     batches = _batches(predictor, data, config, shuffle=False)  # longest first
-    plan = batches.plan()
+    plan, limit = batches.plan(), _part_limit(predictor)
 
     def trial(indexes: list[int]) -> Trial:
         rows = dict.fromkeys(batches.example_of[index] for index in indexes)
         return Trial(batches.collate(indexes), tuple(data.examples[row].where for row in rows))
 
-    return trial(plan[0]), trial(plan[(len(plan) - 1) // 2])
+    def positions(indexes: list[int]) -> float:
+        rows, length = len(indexes), int(batches.lengths[indexes].max())
+        return rows * length / (1 if limit is None else number_of_parts(rows, length, limit))
+
+    largest = max(map(positions, plan)) / positions(plan[0])
+    return trial(plan[0]), trial(plan[(len(plan) - 1) // 2]), largest
+
+
+def _part_limit(predictor: Predictor) -> float | None:
+    return None if predictor.task.compares_rows else part_limit(predictor.model, predictor.device)
 
 
 def _run(predictor: Predictor, batch: Batch, config: TrainingConfig) -> Pass:
     """Run a batch as training does, in parts where it would."""
     model, device = predictor.model, predictor.device
-    parts = [batch]
-    if pays_to_cut(model, device):
-        parts = parts_for_cache(batch, keep_together=predictor.task.keep_together)
+    limit = _part_limit(predictor)
+    parts = [batch] if limit is None else parts_for_cpu(batch, limit, keep_together=predictor.task.keep_together)
     passes = [_run_part(model, part.to(device), config) for part in parts]
     gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
     forward, seconds, losses, kept = zip(*passes, strict=True)

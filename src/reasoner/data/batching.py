@@ -60,8 +60,8 @@ class Batches:
         states: goes into every batch; see `Batch`.
         strata: the number of each example's stratum; shuffled, an epoch draws from all alike: see `balanced_order`.
         replay: the number of the first old example, and how many old ones an epoch shows: see `replayed_order`.
-        by_length: False: what is shuffled is not sorted, for rows that are wrong answers for each other: sorted, they
-            would be told from those of their own length alone.
+        compares_rows: rows are wrong answers for each other: what is shuffled is not sorted, or they would be told from
+            those of their own length alone, and no batch is cut.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Batches:
         states: States | PartOfStates | None = None,
         strata: Ints | None = None,
         replay: tuple[int, int] | None = None,
-        by_length: bool = True,
+        compares_rows: bool = False,
     ) -> None:
         self.read = feature_reader(features)
         self.lengths = feature_lengths(features)  # (features,)
@@ -90,7 +90,7 @@ class Batches:
         self.epoch = 0
         self._units = _units(self.lengths, group_sizes(features), keep_together)
         self._strata = None if strata is None else np.asarray(strata)[self.example_of[self._units.first]]  # (units,)
-        self._replay, self._by_length = replay, by_length
+        self._replay, self.compares_rows = replay, compares_rows
         self._planned: tuple[int, list[list[int]]] | None = None
 
     def __len__(self) -> int:
@@ -147,7 +147,7 @@ class Batches:
         left = shuffled[:0]
         for start in range(0, number, self._pool):
             drawn = np.concatenate([left, shuffled[start : start + self._pool]])
-            pool = self._cut(drawn[np.argsort(longest[drawn], kind="stable")] if self._by_length else drawn)
+            pool = self._cut(drawn if self.compares_rows else drawn[np.argsort(longest[drawn], kind="stable")])
             more = self.tokens_per_batch is not None and start + self._pool < number
             left = pool.pop() if more else left[:0]  # the last is hardly ever full: its rows go into the next pool
             batches += _permuted(pool, generator)
@@ -215,7 +215,8 @@ class ShareOfBatches:
 
     def __init__(self, batches: Batches, index: int, number: int) -> None:
         self.batches, self.index, self.number = batches, index, number
-        self.keep_together, self.states, self.example_of = batches.keep_together, batches.states, batches.example_of
+        self.keep_together, self.compares_rows = batches.keep_together, batches.compares_rows
+        self.states, self.example_of = batches.states, batches.example_of
 
     @property
     def epoch(self) -> int:

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from reasoner.data.features import Batch
 from reasoner.errors import ConfigError
 from reasoner.heads.base import Outputs, Runs, TaskHead
-from reasoner.heads.places import LogitPlaces
+from reasoner.logit_places import LogitPlaces
 from reasoner.losses import IGNORED, LossSum, grouped_cross_entropy
 from reasoner.notices import say
 from reasoner.prefixes import Continuation, log_probabilities, shared_sums

@@ -12,7 +12,7 @@ from reasoner.errors import NotEnoughMemoryError
 from reasoner.losses import LossSum, sum_of
 from reasoner.notices import say
 from reasoner.training.engine import is_out_of_memory
-from reasoner.training.parts import can_cut, cut, parts_for_cache, rows_of
+from reasoner.training.parts import can_cut, cut, parts_for_cpu, rows_of
 
 
 class MicroBatches:
@@ -24,12 +24,12 @@ class MicroBatches:
 
     Args:
         keep_together: never part the features of one example.
-        for_cache: also run in parts what is slow in one piece on a CPU; see `parts_for_cache`.
+        limit: also run in parts what is slow or large in one piece on a CPU; see `part_limit`.
         whole: cut nothing: other ranks run what this one runs, and know of no parts.
     """
 
-    def __init__(self, *, keep_together: bool = True, for_cache: bool = False, whole: bool = False) -> None:
-        self.keep_together, self.for_cache, self.whole = keep_together, for_cache, whole
+    def __init__(self, *, keep_together: bool = True, limit: float | None = None, whole: bool = False) -> None:
+        self.keep_together, self.limit, self.whole = keep_together, limit, whole
         self.largest: float = inf
         """Positions (rows x length) of a batch that is run whole."""
         self._running: Any = None  # the part that is run
@@ -85,8 +85,8 @@ class MicroBatches:
 
     def parts_of(self, batch: Any) -> Iterator[Any]:
         """Yield the parts in which a batch is run."""
-        pieces = parts_for_cache(batch, keep_together=self.keep_together) if self.for_cache else [batch]
-        for piece in pieces:
+        limit, together = self.limit, self.keep_together
+        for piece in [batch] if limit is None else parts_for_cpu(batch, limit, keep_together=together):
             yield from self._parts(piece)
 
     def _parts(self, batch: Any) -> Iterator[Any]:

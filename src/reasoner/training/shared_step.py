@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from reasoner.losses import LossSum
 from reasoner.training.history import History
 from reasoner.training.micro_batches import MicroBatches
-from reasoner.training.parts import cut, pays_to_cut, rows_of
+from reasoner.training.parts import cut, part_limit, rows_of
 from reasoner.training.ranks import Ranks
 from reasoner.training.sharding import ShardedModel
 
@@ -31,11 +31,15 @@ class SharedStep:
         self.spare: Any = None
         """A row that a sharded model runs where this rank has none: all must run it as often. It counts nothing."""
 
-    def micro_batches(self, keep_together: bool, device: torch.device) -> MicroBatches:
-        """Return what runs the batches; a sharded model runs them whole, since all ranks must run the same."""
+    def micro_batches(self, batches: Any, device: torch.device) -> MicroBatches:
+        """Return what runs the batches; a sharded model runs them whole, since all ranks must run the same.
+
+        So does one whose rows are wrong answers for each other: a part would have fewer of them.
+        """
         whole = self.sharded is not None
-        for_cache = not whole and pays_to_cut(self.model, device)
-        return MicroBatches(keep_together=keep_together, for_cache=for_cache, whole=whole)
+        apart = not whole and not getattr(batches, "compares_rows", False)
+        limit = part_limit(self.model, device) if apart else None
+        return MicroBatches(keep_together=getattr(batches, "keep_together", True), limit=limit, whole=whole)
 
     def own(self, group: Sequence[Any], batches: Iterable[Any]) -> list[Any]:
         """Return the batches of a step that this rank runs; `batches` are those of the epoch."""

@@ -96,7 +96,7 @@ class Trainer:
         self.schedule = make_schedule(self.optimizer, config, self.total_steps)
         self._lean, self._checkpoints = lean_step(self.device, config), best_checkpoints(config, stopping)
         self._shared = SharedStep(model, self.weights, self.ranks)
-        self._micro_batches = self._shared.micro_batches(getattr(batches, "keep_together", True), self.device)
+        self._micro_batches = self._shared.micro_batches(batches, self.device)
         precision = partial(autocast, self.device, config.bf16)
         self._objective = Objective(model, config, extras, precision=precision)
         self._average = None if config.ema_decay is None else MovingAverage(self.weights, config.ema_decay)

@@ -114,6 +114,16 @@ def test_the_longest_batch_is_the_longest(prepare):
     assert estimate["longest_batch"][0] >= 4  # four questions, with all their choices
 
 
+def test_the_memory_is_that_of_the_largest_part(prepare, monkeypatch):
+    predictor, data = prepare("nli")
+    whole, _ = try_out(_subject(predictor, data, per_device_train_batch_size=8))
+    rows, length = whole["longest_batch"]
+    monkeypatch.setattr("reasoner.training.parts.CACHED", rows * length**2 / 8)  # the longest rows one by one
+    cut, _ = try_out(_subject(predictor, data, per_device_train_batch_size=8))
+    shortest = min(len(group[0]) for group in data.features)
+    assert whole["batch_bytes"] / 8 < cut["batch_bytes"] < whole["batch_bytes"] * (length / shortest) / 8 * 1.5
+
+
 @pytest.mark.parametrize(
     ("settings", "steps", "evaluations"),
     [

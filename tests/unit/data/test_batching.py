@@ -41,13 +41,13 @@ def indexes(batches):
     keep_together=st.booleans(),
     shuffle=st.booleans(),
     epoch=st.integers(0, 3),
-    by_length=st.booleans(),
+    compares_rows=st.booleans(),
 )
-def test_each_feature_comes_once_and_is_what_it_was(groups, batch_size, keep_together, shuffle, epoch, by_length):
+def test_each_feature_comes_once_and_is_what_it_was(groups, batch_size, keep_together, shuffle, epoch, compares_rows):
     features = features_of(groups)
     flat = [item for group in features for item in group]
     batches = Batches(
-        features, batch_size, padding=PADDING, keep_together=keep_together, shuffle=shuffle, by_length=by_length
+        features, batch_size, padding=PADDING, keep_together=keep_together, shuffle=shuffle, compares_rows=compares_rows
     )
     batches.epoch = epoch
     made = list(batches)
@@ -144,8 +144,8 @@ def test_a_large_data_set_is_sorted_in_pools_only():
 def test_rows_that_are_compared_meet_rows_of_any_length(tokens):
     features = features_of([[10], [100]] * 400)  # even numbers are short
     sorted_, drawn = (
-        Batches(features, 12, tokens_per_batch=tokens, padding=PADDING, shuffle=True, by_length=by_length)
-        for by_length in (True, False)
+        Batches(features, 12, tokens_per_batch=tokens, padding=PADDING, shuffle=True, compares_rows=compares_rows)
+        for compares_rows in (False, True)
     )
     shares = [[sum(index % 2 for index in batch) / len(batch) for batch in indexes(of)] for of in (sorted_, drawn)]
     assert sum(0 < share < 1 for share in shares[0]) < 0.1 * len(shares[0])

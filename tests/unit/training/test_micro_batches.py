@@ -15,6 +15,7 @@ from reasoner.tasks.multiple_choice import MultipleChoice
 from reasoner.tasks.ner import NER
 from reasoner.tasks.nli import NLI
 from reasoner.tasks.qa import QuestionAnswering
+from reasoner.tasks.response_ranking import ResponseRanking
 from reasoner.training import parts, row_gradients
 from reasoner.training.callbacks import Callback
 from reasoner.training.config import TrainingConfig
@@ -109,18 +110,22 @@ def test_weights_are_those_of_a_run_that_fits(prepare, monkeypatch, name, accumu
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_on_the_cpu_a_batch_whose_attention_is_large_runs_in_parts(prepare, monkeypatch, name):
+@pytest.mark.parametrize("what", ["CACHED", "KEPT"])
+def test_on_the_cpu_a_large_batch_runs_in_parts(prepare, monkeypatch, name, what):
     predictor, data = prepare(TASKS[name], dropout=0.0, sharp=True)
     whole, plain, seer, sizes = deepcopy(predictor), Seer(), Seer(), []
     trained(whole, data, callbacks=[plain], learning_rate=0.05)
-    monkeypatch.setattr(parts, "CACHED", 2_000)
+    config = predictor.model.network.config
+    many = {"CACHED": 2_000, "KEPT": 60 * config.num_hidden_layers * config.hidden_size}
+    monkeypatch.setattr(parts, what, many[what])
     forward = predictor.model.forward
     predictor.model.forward = lambda batch: sizes.append(batch.inputs["input_ids"].shape) or forward(batch)
     with collect() as said:
         trained(predictor, data, callbacks=[seer], learning_rate=0.05)
     assert len(sizes) > 2 * len(plain.steps) and not said
     if name != "multiple_choice":  # its choices stay together
-        assert all(rows == 1 or rows * length**2 <= 1.5 * 2_000 for rows, length in sizes)
+        most = {"CACHED": lambda length: 3_000 / length**2, "KEPT": lambda length: 90 / length}[what]
+        assert all(rows == 1 or rows <= most(length) for rows, length in sizes)
     assert [sorted(step) for step in seer.steps] == [
         sorted(step) for step in plain.steps
     ] and seer.tokens == plain.tokens
@@ -128,12 +133,22 @@ def test_on_the_cpu_a_batch_whose_attention_is_large_runs_in_parts(prepare, monk
         torch.testing.assert_close(weight, dict(whole.model.named_parameters())[name_], rtol=1e-5, atol=1e-5)
 
 
+def test_rows_that_are_wrong_answers_for_each_other_stay_in_one_batch(prepare, monkeypatch):
+    rows = [{"turns": [f"hello {number}"], "response": f"good day {number}"} for number in range(16)]
+    predictor, data = prepare(ResponseRanking(), rows=rows, dropout=0.0)
+    monkeypatch.setattr(parts, "CACHED", 100)
+    sizes, forward = [], predictor.model.forward
+    predictor.model.forward = lambda batch: sizes.append(len(set(batch.group.tolist()))) or forward(batch)
+    trained(predictor, data, num_train_epochs=1)
+    assert sizes == [8, 8]
+
+
 def test_where_rows_are_normalised_together_a_batch_is_not_cut_for_speed(prepare):
     predictor, _ = prepare(NLI())
     cpu = torch.device("cpu")
-    assert parts.pays_to_cut(predictor.model, cpu) and not parts.pays_to_cut(predictor.model, torch.device("cuda"))
+    assert parts.part_limit(predictor.model, cpu) and parts.part_limit(predictor.model, torch.device("cuda")) is None
     predictor.model.head.normal = nn.BatchNorm1d(4)
-    assert not parts.pays_to_cut(predictor.model, cpu)
+    assert parts.part_limit(predictor.model, cpu) is None
 
 
 def test_the_size_that_was_found_is_kept_and_said(prepare):
