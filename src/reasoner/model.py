@@ -22,6 +22,7 @@ from reasoner.methods.adapter import read_bottlenecks
 from reasoner.networks import add_token_types, auto_model, check_pretrained, copied, loaded, read_base, read_whole
 from reasoner.notices import quietly, say
 from reasoner.packing import packed, pooler_of, reason_to_pad, worth_packing
+from reasoner.prefixes import begun
 from reasoner.tasks.base import Task
 
 HEAD_FILE = "head.safetensors"
@@ -112,13 +113,15 @@ class TaskModel(nn.Module):
 
         network, own = self.network, self.network.generation_config
         run: Any = self.added if self.virtual_tokens else network
+        shown = 1 if network.config.is_encoder_decoder else inputs["input_ids"].shape[1]
+        if shown > 1 and settings.get("num_return_sequences", 1) > 1 and run is network:
+            inputs, settings = begun(network, inputs, settings)
         network.generation_config = GenerationConfig()  # transformers would fill in from it what is not given here
         try:
             with quietly():
                 tokens: Tensor = run.generate(**inputs, generation_config=GenerationConfig(**settings))
         finally:
             network.generation_config = own
-        shown = 1 if network.config.is_encoder_decoder else inputs["input_ids"].shape[1]
         return tokens[:, shown:]
 
     def run(self, inputs: dict[str, Any]) -> Any:

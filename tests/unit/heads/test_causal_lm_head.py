@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from transformers import GenerationConfig
 
 from reasoner.data.features import Batch
 from reasoner.errors import ConfigError
@@ -150,6 +151,41 @@ def test_samples_are_drawn(prepare):
     (greedy, *_) = CausalLMHead.infer(_greedy(predictor), predictor.model, _batch(predictor, [ROWS[0]["prompt"]]))
     found = head.infer(predictor.model, _batch(predictor, [ROWS[0]["prompt"]]))
     assert found == [[greedy[0]] * 4]
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+@pytest.mark.parametrize("packing", [True, False])
+def test_what_the_texts_of_a_prompt_begin_with_is_run_once(prepare, architecture, packing):
+    task = Generation(max_new_tokens=8, temperature=1.0, num_samples=5)
+    predictor, _ = prepare(task, rows=ROWS, architecture=architecture, sharp=True, packing=packing)
+    model = predictor.model.eval()
+    inputs = model.head._prompts(_batch(predictor, [row["prompt"] for row in ROWS]))
+    assert (inputs["attention_mask"] == 0).any()
+    settings, positions = model.head._settings(), []
+    model.network.base_model.register_forward_pre_hook(
+        lambda _, args, kwargs: positions.append((*args, kwargs.get("input_ids"))[0].numel()), with_kwargs=True
+    )
+    with torch.no_grad():
+        torch.manual_seed(3)
+        plain = model.network.generate(**inputs, generation_config=GenerationConfig(**settings))
+        torch.manual_seed(3)
+        ours = model.generate(inputs, **settings)
+    rows, length = inputs["input_ids"].shape
+    assert torch.equal(ours, plain[:, length:])
+    assert positions[0] == 5 * rows * length
+    assert rows * (length - 1) in positions and sum(positions[positions.index(rows * (length - 1)) :]) <= (
+        rows * (length - 1) + 8 * 5 * rows)  # fmt: skip
+
+
+def test_a_network_whose_cache_is_another_one_draws_as_transformers_does(prepare, monkeypatch):
+    task = Generation(max_new_tokens=4, temperature=1.0, num_samples=3)
+    predictor, _ = prepare(task, rows=ROWS, architecture="llama", sharp=True)
+    prompts = [row["prompt"] for row in ROWS]
+    torch.manual_seed(3)
+    expected = predictor.predict(prompts)
+    monkeypatch.setattr("transformers.cache_utils.DynamicCache", type("OtherCache", (), {}))
+    torch.manual_seed(3)
+    assert predictor.predict(prompts) == expected
 
 
 def _greedy(predictor):
