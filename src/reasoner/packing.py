@@ -133,9 +133,10 @@ def _spread(values: Tensor, places: Tensor, number: int) -> Tensor:
 def _without_ends(mask: Tensor) -> Tensor:
     """Return the mask without the places before the first and behind the last token of all rows.
 
-    A part of a batch has those of the whole batch, and attention costs time there. CUDA would have to be waited for.
+    A part of a batch has those of the whole batch, and attention costs time there. Another device than the CPU would
+    have to be waited for.
     """
-    if mask.is_cuda:
+    if mask.device.type != "cpu":
         return mask
     held = mask.any(0).nonzero()
     return mask[:, int(held[0]) : int(held[-1]) + 1]
