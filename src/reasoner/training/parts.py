@@ -19,8 +19,8 @@ CACHED = 600_000
 backward pass, one thread: 16 x 384 tokens take 8.7 s whole and 6.4 s in four parts; 16 x 180 take 2.6 s either way."""
 KEPT = 10_000_000
 """Rows x length x layers x width of a batch from which on what is kept for its backward pass takes gigabytes. LoRA of
-SmolLM2 (30 layers of 576), 16 x 298 tokens, one thread: the process takes 6.0 GiB in three parts, 4.4 in five, 2.7 in
-nine, in equal time."""
+SmolLM2 (30 layers of 576), 16 x 298 tokens, one thread: the process takes 6.0 GiB in three parts, 4.2 in five, 2.8 in
+nine, in equal time (benchmarks/parts_memory.py)."""
 
 
 def can_cut(batch: Any) -> bool:
