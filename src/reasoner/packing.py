@@ -57,7 +57,7 @@ def packed(backbone: Any, mask: Tensor, tokens: int) -> Iterator[None]:
         for name in ("input_ids", "token_type_ids", "position_ids"):
             if inputs.get(name) is not None:
                 inputs[name] = inputs[name].flatten()[places].unsqueeze(0)  # (1, tokens)
-        inputs["attention_mask"] = _without_ends(mask).bool()[:, None, None, :]
+        inputs["attention_mask"] = mask.bool()[:, None, None, :]
         hidden = own(**inputs).last_hidden_state  # (1, tokens, width)
         return output_of(backbone, _spread(hidden[0], places, rows * length).view(rows, length, -1))
 
@@ -128,18 +128,6 @@ def _places(mask: Tensor, tokens: int) -> Tensor:
 def _spread(values: Tensor, places: Tensor, number: int) -> Tensor:
     """Return (number, ...), the values at their places and zeros between."""
     return values.new_zeros(number, *values.shape[1:]).index_copy(0, places, values)
-
-
-def _without_ends(mask: Tensor) -> Tensor:
-    """Return the mask without the places before the first and behind the last token of all rows.
-
-    A part of a batch has those of the whole batch, and attention costs time there. Another device than the CPU would
-    have to be waited for.
-    """
-    if mask.device.type != "cpu":
-        return mask
-    held = mask.any(0).nonzero()
-    return mask[:, int(held[0]) : int(held[-1]) + 1]
 
 
 # --- attention within rows -------------------------------------------------------------------------------------------

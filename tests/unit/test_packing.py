@@ -13,7 +13,6 @@ from transformers import AutoModel, AutoModelForSequenceClassification, MistralC
 
 import reasoner
 from own_head import OwnLayers
-from reasoner import packing
 from reasoner.evaluation import Encoded
 from reasoner.methods.freeze import layers_of
 from reasoner.methods.full import Full
@@ -133,28 +132,6 @@ def test_rows_of_any_length(tiny_models: Any, lengths: tuple[int, ...], architec
         found = network(input_ids=ids, attention_mask=mask).last_hidden_state
     torch.testing.assert_close(found[mask.bool()], states[mask.bool()], rtol=1e-5, atol=1e-5)
     assert not found[~mask.bool()].any()
-
-
-@pytest.mark.parametrize("architecture", ["bert", "modernbert", "llama"])
-def test_places_that_no_row_needs_cost_no_attention(
-    tiny_models: Any, architecture: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    network = AutoModel.from_pretrained(tiny_models(architecture)).eval()
-    assert reason_to_pad(network) == ""
-    mask = torch.tensor([[0, 0, 1, 1, 1, 0, 0, 0], [0, 1, 1, 0, 0, 0, 0, 0]])  # of rows cut out of a longer batch
-    ids = torch.arange(10, 26).view(2, 8)
-    states = network(input_ids=ids, attention_mask=mask).last_hidden_state
-    plain, lengths = packing._sdpa(), []
-
-    def noting(module: Any, query: Any, *given: Any, **settings: Any) -> Any:
-        lengths.append(query.shape[2])
-        return plain(module, query, *given, **settings)
-
-    monkeypatch.setattr(packing, "_sdpa", lambda: noting)
-    with packed(network, mask, 5):
-        found = network(input_ids=ids, attention_mask=mask).last_hidden_state
-    assert set(lengths) == {4}
-    torch.testing.assert_close(found[mask.bool()], states[mask.bool()], rtol=1e-5, atol=1e-5)
 
 
 def test_a_row_attends_to_itself_alone(tiny_bert: Path) -> None:
@@ -469,7 +446,6 @@ def test_the_kernel_is_for_cuda(dtype: torch.dtype) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("architecture", [*PACKED, "gpt2"])
 def test_attention_of_any_length_on_cuda(tiny_models: Any, architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from reasoner import packing
 
     calls: list[int] = []
     own = packing._attend_at_any_length
