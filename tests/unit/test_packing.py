@@ -446,6 +446,7 @@ def test_the_kernel_is_for_cuda(dtype: torch.dtype) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("architecture", [*PACKED, "gpt2"])
 def test_attention_of_any_length_on_cuda(tiny_models: Any, architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from reasoner import packing
 
     calls: list[int] = []
     own = packing._attend_at_any_length
