@@ -124,10 +124,8 @@ def _evaluated(predictor: Predictor, data: Encoded) -> tuple[Evaluation, list[fl
         if head.negative_log_likelihood(outputs, arguments[0]) is None:
             return
         losses = [head.negative_log_likelihood(head.scaled(outputs, each), arguments[0]) for each in TEMPERATURES]
-        totals = [loss.total for loss in losses if loss is not None]
-        if totals:
-            counted += 1
-            curve.add_(torch.stack(totals).double().cpu())
+        curve.add_(torch.stack([loss.total for loss in losses if loss is not None]).double().cpu())
+        counted += 1
 
     handle = predictor.model.register_forward_hook(add)
     try:

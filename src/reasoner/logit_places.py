@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 
+def following(values: Tensor, last: int) -> Tensor:
+    """Return the value of the token that follows each place, (rows, length); behind the last stands `last`."""
+    return torch.nn.functional.pad(values[:, 1:], (0, 1), value=last)
+
+
 class LogitPlaces:
     """The output layer over a vocabulary costs as much as several others, and prompts are not learned.
 

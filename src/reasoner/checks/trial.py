@@ -110,21 +110,20 @@ def _two_batches(predictor: Predictor, data: Encoded, config: TrainingConfig) ->
 
     def positions(indexes: list[int]) -> float:
         rows, length = len(indexes), int(batches.lengths[indexes].max())
-        return rows * length / (1 if limit is None else number_of_parts(rows, length, limit))
+        return rows * length / number_of_parts(rows, length, limit)
 
     largest = max(map(positions, plan)) / positions(plan[0])
     return trial(plan[0]), trial(plan[(len(plan) - 1) // 2]), largest
 
 
 def _part_limit(predictor: Predictor) -> float | None:
-    return None if predictor.task.compares_rows else part_limit(predictor.model, predictor.device)
+    return part_limit(predictor.model, predictor.device, compares_rows=predictor.task.compares_rows)
 
 
 def _run(predictor: Predictor, batch: Batch, config: TrainingConfig) -> Pass:
     """Run a batch as training does, in parts where it would."""
     model, device = predictor.model, predictor.device
-    limit = _part_limit(predictor)
-    parts = [batch] if limit is None else parts_for_cpu(batch, limit, keep_together=predictor.task.keep_together)
+    parts = parts_for_cpu(batch, _part_limit(predictor), keep_together=predictor.task.keep_together)
     passes = [_run_part(model, part.to(device), config) for part in parts]
     gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
     forward, seconds, losses, kept = zip(*passes, strict=True)

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from reasoner.data.features import Batch
 from reasoner.errors import ConfigError
 from reasoner.heads.base import Outputs, Runs, TaskHead
-from reasoner.logit_places import LogitPlaces
+from reasoner.logit_places import LogitPlaces, following
 from reasoner.losses import IGNORED, LossSum, cross_entropy, divergence
 
 if TYPE_CHECKING:
@@ -66,7 +66,10 @@ class CausalLMHead(TaskHead):
         """Return the inputs, with the places whose logits are of use."""
         if "labels" not in batch.targets:
             return batch.inputs
-        return {**batch.inputs, **self._places.arguments(self._places.mask(_following(batch) != IGNORED))}
+        return {
+            **batch.inputs,
+            **self._places.arguments(self._places.mask(following(batch.targets["labels"], IGNORED) != IGNORED)),
+        }
 
     def loss(self, outputs: Outputs, batch: Batch) -> LossSum:
         """Return the negative log-likelihood of the labelled tokens, summed, and their number."""
@@ -130,10 +133,5 @@ class CausalLMHead(TaskHead):
 
     def _labels(self, batch: Batch) -> Tensor:
         """Return the token that follows each place whose logits come, (places,)."""
-        following = _following(batch)
-        return following[self._places.mask(following != IGNORED)]
-
-
-def _following(batch: Batch) -> Tensor:
-    """Return the label of the token that follows each place, (batch, length); the last has none."""
-    return torch.nn.functional.pad(batch.targets["labels"][:, 1:], (0, 1), value=IGNORED)
+        labels = following(batch.targets["labels"], IGNORED)  # (batch, length)
+        return labels[self._places.mask(labels != IGNORED)]

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from reasoner.data.features import Batch
 from reasoner.errors import ConfigError
 from reasoner.heads.base import Outputs, Runs, TaskHead
-from reasoner.logit_places import LogitPlaces
+from reasoner.logit_places import LogitPlaces, following
 from reasoner.losses import IGNORED, LossSum, grouped_cross_entropy
 from reasoner.notices import say
 from reasoner.prefixes import Continuation, log_probabilities, shared_sums
@@ -98,7 +98,8 @@ class LikelihoodHead(TaskHead):
     def _scores(self, outputs: Outputs, batch: Batch) -> Tensor:
         """Return the corrected log-probability of each choice, (features,)."""
         places = self._chosen(batch)
-        ids, sizes = (_following(batch, name).gather(1, places) for name in ("input_ids", "sizes"))
+        ids = following(batch.inputs["input_ids"], 0).gather(1, places)
+        sizes = following(batch.targets["sizes"], IGNORED).gather(1, places)
         scored = sizes != IGNORED  # (features, places)
         found = torch.stack([log_probabilities(*row) for row in zip(outputs["logits"], ids, strict=True)])
         sums = (found * scored).sum(1)  # (features,)
@@ -106,7 +107,7 @@ class LikelihoodHead(TaskHead):
 
     def _chosen(self, batch: Batch) -> Tensor:
         """Return the places of each feature whose logits come, (features, places)."""
-        return self._places.numbers(_following(batch, "sizes") != IGNORED)
+        return self._places.numbers(following(batch.targets["sizes"], IGNORED) != IGNORED)
 
     def _divisor(self, tokens: Tensor, size: Tensor) -> Tensor | int:
         return {"token": tokens, "byte": size.clamp(min=1)}.get(self.correction, 1)
@@ -171,12 +172,6 @@ class LikelihoodHead(TaskHead):
         whole = self._whole(model, _batch_of(few, batch))
         close = torch.allclose(whole, shared, rtol=tolerance, atol=tolerance)
         return "" if close else "with shared prefixes this architecture gives other scores"
-
-
-def _following(batch: Batch, name: str) -> Tensor:
-    """Return what stands at the next place of the inputs or the targets of that name, (features, length)."""
-    values = (batch.inputs | batch.targets)[name]
-    return torch.nn.functional.pad(values[:, 1:], (0, 1), value=IGNORED if name == "sizes" else 0)
 
 
 def _sequences(batch: Batch) -> list[Continuation]:

@@ -85,8 +85,7 @@ class MicroBatches:
 
     def parts_of(self, batch: Any) -> Iterator[Any]:
         """Yield the parts in which a batch is run."""
-        limit, together = self.limit, self.keep_together
-        for piece in [batch] if limit is None else parts_for_cpu(batch, limit, keep_together=together):
+        for piece in parts_for_cpu(batch, self.limit, keep_together=self.keep_together):
             yield from self._parts(piece)
 
     def _parts(self, batch: Any) -> Iterator[Any]:

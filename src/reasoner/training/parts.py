@@ -31,24 +31,26 @@ def can_cut(batch: Any) -> bool:
     return all(len(tensor) == len(batch.feature_index) for tensor in (*tensors, batch.group))
 
 
-def part_limit(model: nn.Module, device: torch.device) -> float | None:
+def part_limit(model: nn.Module, device: torch.device, *, compares_rows: bool = False) -> float | None:
     """Return how many positions (rows x length) a part may have, so that it keeps no more than `KEPT` allows.
 
-    None: batches are run whole, on other devices than the CPU, and where the model normalises over rows.
+    None: batches are run whole, on other devices than the CPU, where the model normalises over rows, and where rows are
+    wrong answers for each other: a part would have fewer of them.
     """
-    if device.type != "cpu" or any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+    over_rows = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+    if device.type != "cpu" or over_rows or compares_rows:
         return None
     config = getattr(getattr(model, "network", None), "config", None)
     size = getattr(config, "num_hidden_layers", 0) * getattr(config, "hidden_size", 0)
     return KEPT / size if size else inf
 
 
-def number_of_parts(rows: int, length: int, limit: float) -> int:
-    """Return in how many parts a batch of rows of that length is run on the CPU, as far as its rows allow."""
-    return ceil(max(rows * length**2 / CACHED, rows * length / limit))
+def number_of_parts(rows: int, length: int, limit: float | None) -> int:
+    """Return in how many parts a batch of rows of that length is run, as far as its rows allow; see `part_limit`."""
+    return 1 if limit is None else ceil(max(rows * length**2 / CACHED, rows * length / limit))
 
 
-def parts_for_cpu(batch: Any, limit: float, *, keep_together: bool) -> list[Any]:
+def parts_for_cpu(batch: Any, limit: float | None, *, keep_together: bool) -> list[Any]:
     """Return the batch in parts whose attention fits into the caches of a CPU, and which keep little of its memory.
 
     Args:

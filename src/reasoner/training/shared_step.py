@@ -32,13 +32,10 @@ class SharedStep:
         """A row that a sharded model runs where this rank has none: all must run it as often. It counts nothing."""
 
     def micro_batches(self, batches: Any, device: torch.device) -> MicroBatches:
-        """Return what runs the batches; a sharded model runs them whole, since all ranks must run the same.
-
-        So does one whose rows are wrong answers for each other: a part would have fewer of them.
-        """
+        """Return what runs the batches; a sharded model runs them whole, since all ranks must run the same."""
         whole = self.sharded is not None
-        apart = not whole and not getattr(batches, "compares_rows", False)
-        limit = part_limit(self.model, device) if apart else None
+        compares_rows = getattr(batches, "compares_rows", False)
+        limit = None if whole else part_limit(self.model, device, compares_rows=compares_rows)
         return MicroBatches(keep_together=getattr(batches, "keep_together", True), limit=limit, whole=whole)
 
     def own(self, group: Sequence[Any], batches: Iterable[Any]) -> list[Any]:
