@@ -157,7 +157,7 @@ class TaskModel(nn.Module):
         mask = batch.inputs.get("attention_mask")
         if not self.packs or mask is None or not worth_packing(mask.numel(), batch.tokens):
             return self._outputs(batch)
-        with packed(self.backbone, mask, batch.tokens):
+        with packed(self.backbone, mask, batch.tokens, span=getattr(batch, "span", None)):
             return self._outputs(batch)
 
     def _outputs(self, batch: Batch) -> Outputs:

@@ -35,7 +35,7 @@ def worth_packing(positions: int, tokens: int) -> bool:
 
 
 @contextmanager
-def packed(backbone: Any, mask: Tensor, tokens: int) -> Iterator[None]:
+def packed(backbone: Any, mask: Tensor, tokens: int, *, span: tuple[int, int] | None = None) -> Iterator[None]:
     """Let the backbone, inside the block, run on the tokens alone; what it gives is padded again, with zeros.
 
     A call with another mask, or with more than ids, mask and token types, runs as it would outside the block.
@@ -44,6 +44,7 @@ def packed(backbone: Any, mask: Tensor, tokens: int) -> Iterator[None]:
         backbone: of a network for which `reason_to_pad` found none.
         mask: (rows, length), 1 where a token stands.
         tokens: how many do; known without asking the device.
+        span: between which positions they stand, if that is known too: attention costs nothing elsewhere.
     """
     own, names = backbone.forward, list(signature(backbone.forward).parameters)
 
@@ -57,7 +58,7 @@ def packed(backbone: Any, mask: Tensor, tokens: int) -> Iterator[None]:
         for name in ("input_ids", "token_type_ids", "position_ids"):
             if inputs.get(name) is not None:
                 inputs[name] = inputs[name].flatten()[places].unsqueeze(0)  # (1, tokens)
-        inputs["attention_mask"] = mask.bool()[:, None, None, :]
+        inputs["attention_mask"] = mask[:, slice(*span or (None,))].bool()[:, None, None, :]
         hidden = own(**inputs).last_hidden_state  # (1, tokens, width)
         return output_of(backbone, _spread(hidden[0], places, rows * length).view(rows, length, -1))
 

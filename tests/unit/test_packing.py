@@ -13,6 +13,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification, MistralC
 
 import reasoner
 from own_head import OwnLayers
+from reasoner import packing
 from reasoner.evaluation import Encoded
 from reasoner.methods.freeze import layers_of
 from reasoner.methods.full import Full
@@ -22,6 +23,7 @@ from reasoner.notices import collect
 from reasoner.packing import ATTENTION, LEAST_PADDING, packed, reason_to_pad, worth_packing
 from reasoner.training.config import TrainingConfig
 from reasoner.training.early_stopping import EarlyStopping
+from reasoner.training.parts import cut
 from reasoner.training.trainer import Trainer
 from tiny import ARCHITECTURES
 
@@ -132,6 +134,29 @@ def test_rows_of_any_length(tiny_models: Any, lengths: tuple[int, ...], architec
         found = network(input_ids=ids, attention_mask=mask).last_hidden_state
     torch.testing.assert_close(found[mask.bool()], states[mask.bool()], rtol=1e-5, atol=1e-5)
     assert not found[~mask.bool()].any()
+
+
+@pytest.mark.parametrize(("architecture", "side"), [("modernbert", "right"), ("llama", "right"), ("llama", "left")])
+def test_a_part_of_a_batch_attends_as_far_as_its_own_rows(
+    prepare: Any, architecture: str, side: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor, data = prepare("classification", architecture=architecture, sharp=True, dropout=0.0, packing=True)
+    batch = uneven_batch(predictor, data, side=side)
+    sizes = batch.inputs["attention_mask"].sum(1)
+    part = cut(batch, sizes.argsort()[:3].tolist())
+    longest, length = int(part.inputs["attention_mask"].sum(1).max()), batch.inputs["input_ids"].shape[1]
+    assert part.positions == 3 * length > 3 * longest
+    lengths, plain = [], packing._sdpa()
+
+    def noting(module: Any, query: Any, *given: Any, **settings: Any) -> Any:
+        lengths.append(query.shape[2])
+        return plain(module, query, *given, **settings)
+
+    monkeypatch.setattr(packing, "_sdpa", lambda: noting)
+    model = predictor.model.eval()
+    padded, packed_ = Pass(model, part, packs=False), Pass(model, part, packs=True)
+    assert set(lengths) == {length, longest}
+    packed_.assert_like(padded, 1e-5)
 
 
 def test_a_row_attends_to_itself_alone(tiny_bert: Path) -> None:
@@ -446,8 +471,6 @@ def test_the_kernel_is_for_cuda(dtype: torch.dtype) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("architecture", [*PACKED, "gpt2"])
 def test_attention_of_any_length_on_cuda(tiny_models: Any, architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from reasoner import packing
-
     calls: list[int] = []
     own = packing._attend_at_any_length
     monkeypatch.setattr(packing, "_attend_at_any_length", lambda *inputs: calls.append(1) or own(*inputs))

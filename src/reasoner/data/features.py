@@ -44,6 +44,8 @@ class Batch:
     """How many tokens are not padding."""
     states: States | PartOfStates | None = None
     """Where a frozen part's states of these features are kept. A batch of changed inputs must not carry it."""
+    span: tuple[int, int] | None = None
+    """The first position that holds a token of any feature, and the one behind the last; None: not known."""
 
     @property
     def positions(self) -> int:
@@ -59,4 +61,5 @@ class Batch:
             self.feature_index,
             self.tokens,
             self.states,
+            self.span,
         )

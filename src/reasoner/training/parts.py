@@ -79,7 +79,10 @@ def rows_of(batch: Any) -> list[list[int]]:
 
 
 def cut(batch: Any, positions: list[int]) -> Any:
-    """Return a batch of some of a batch's features, padded as they were."""
+    """Return a batch of some of a batch's features, padded as they were: targets may be as long by chance.
+
+    It tells how few of the positions its own features need.
+    """
     index = torch.tensor(positions, device=batch.group.device)
     part = copy(batch)
     for name in PARTS:
@@ -87,7 +90,9 @@ def cut(batch: Any, positions: list[int]) -> Any:
     part.group = batch.group.index_select(0, index).unique(return_inverse=True)[1]
     part.feature_index = [batch.feature_index[position] for position in positions]
     if "attention_mask" in part.inputs:
-        part.tokens = int(part.inputs["attention_mask"].sum())
+        mask = part.inputs["attention_mask"]
+        held = mask.any(0).nonzero().flatten().tolist()
+        part.tokens, part.span = int(mask.sum()), (held[0], held[-1] + 1) if held else None
     return part
 
 
