@@ -22,7 +22,7 @@ from reasoner.training.state import put_back_random_states, random_states
 
 LEAST = 1e-6
 """No label is less probable to the bias model than this: the logarithm of 0 would leave the others no say."""
-PLAIN: dict[str, Any] = dict.fromkeys(
+PLAIN: dict[str, Any] = {"complete_labels": False} | dict.fromkeys(
     ("debias", "debias_form", "debias_strength", "teacher", "distillation_weight", "distillation_temperature",
      "checkpoint_steps", "max_forgetting")
 )  # fmt: skip

@@ -109,6 +109,7 @@ def _once(
         config = start.config_for(settings_for(config, examples["train"]), method, examples["train"])
         config = _with_dropout(config, method)
         learned = start.task(task_class, settings, examples, method)
+        examples = start.examples(learned, examples, config)
         options.check_options(learned, config)
         check_fsdp(config, method)
         predictor, encoded = prepared(

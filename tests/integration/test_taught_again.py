@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -14,6 +15,7 @@ import torch
 import reasoner
 from reasoner import EWC, NER, Classification, LwF, OwnAdapter, Replay
 from reasoner.errors import ConfigError, DataError
+from reasoner.notices import collect
 
 SETTINGS: dict[str, Any] = {"num_train_epochs": 12, "per_device_train_batch_size": 8, "use_cpu": True, "check": False,
                             "learning_rate": 3e-3, "evaluate_before": False, "disable_tqdm": True,
@@ -233,6 +235,52 @@ def test_if_the_first_steps_forget_too_much_the_old_model_stays(old):
     assert all(torch.equal(after[name][: len(value)], value) for name, value in before.items())
 
 
+def unmarked(number: int, seed: int) -> list[dict[str, Any]]:
+    """New sentences with a firm, which is marked, and often a place, which is not."""
+    random, made = Random(f"unmarked {seed}"), rows("new", number, seed)
+    for row in made:
+        if random.random() < 0.7:
+            row["tokens"] += ["near", random.choice(WORDS["old"][1])]
+            row["ner_tags"] += ["O", "O"]
+    return made
+
+
+def test_old_types_that_nobody_marked_in_the_new_rows(old, tmp_path):
+    data = {"train": unmarked(32, 0), "validation": unmarked(16, 1), "test": NEW["test"]}
+    places = sum("near" in row["tokens"] for row in data["train"])
+    with collect() as said:
+        plain = reasoner.fine_tune(None, data, task="ner", after=old[1], protect=[OLD], **SETTINGS)
+    assert [line for line in said if line.startswith("None of the 32 new training rows has LOC, which the old model")]
+    with collect() as said:
+        kept = reasoner.fine_tune(None, data, task="ner", after=old[1], protect=[OLD], complete_labels=True, **SETTINGS)
+    (line,) = [line for line in said if line.startswith("complete_labels")]
+    (found,) = re.findall(
+        "of LOC, which none of the 32 new training rows has, the old model finds ([0-9]+) there", line
+    )
+    assert places / 2 < int(found) <= places
+    assert not [line for line in said if "None of the" in line]
+    assert plain.evaluate(OLD["test"])["f1"] < 0.5 < 0.85 < kept.evaluate(OLD["test"])["f1"]
+    assert kept.metrics["test"]["f1"] > 0.95
+    assert kept.metrics["validation"]["f1"] > 0.95  # places are no mistakes there
+    assert kept.evaluate(data["validation"])["precision"] < 0.8  # where they count as such
+    assert kept.run.config["complete_labels"] is True
+
+
+def test_rows_that_have_all_their_labels_are_not_completed(old, lively_bert):
+    labelled = {"train": [{"text": f"a {c} thing", "label": c} for c in ("red", "blue") * 8]}
+    labelled["validation"] = labelled["train"][:4]
+    first = reasoner.fine_tune(lively_bert, labelled, task="classification", **QUICK)
+    with pytest.raises(ConfigError, match="complete_labels: a row of Classification has all of its labels"):
+        reasoner.fine_tune(None, labelled, task="classification", after=first, complete_labels=True, **QUICK)
+    with collect() as said:
+        again(old[1], **QUICK)
+    assert [line for line in said if "new training rows has LOC" in line]
+    both = {split: [*OLD[split], *NEW[split]] for split in OLD}
+    with collect() as said:
+        reasoner.fine_tune(None, both, task="ner", after=old[1], complete_labels=True, **QUICK)
+    assert not [line for line in said if "which the old model" in line or "complete_labels" in line]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -247,6 +295,7 @@ def test_if_the_first_steps_forget_too_much_the_old_model_stays(old):
         ({"max_forgetting": 0.1}, "max_forgetting needs old rows"),
         ({"protect": [OLD], "protection": "replay", "balanced_sampling": True}, "balanced_sampling cannot be combined"),
         ({"protection": "lwf", "teacher": "old"}, "makes the old model the teacher"),
+        ({"protection": "adapters", "method": "adapter", "complete_labels": True}, "complete_labels cannot"),
         ({"reinitialize_layers": 1}, "reinitialize_layers cannot be combined with after"),
         ({"task": "nli"}, "was tuned for NER, and the task is NLI"),
         ({"task": NER(head="crf")}, "head is None, and the task's 'crf'"),
@@ -266,9 +315,9 @@ def test_what_cannot_work_is_refused_before_training(settings, message, old):
         reasoner.fine_tune(data=data, **{**QUICK, **arguments})
 
 
-@pytest.mark.parametrize("name", ["protect", "protection", "max_forgetting"])
+@pytest.mark.parametrize("name", ["protect", "protection", "max_forgetting", "complete_labels"])
 def test_without_an_old_model_there_is_nothing_to_protect(name, lively_bert):
-    given = {"protect": [OLD], "protection": "lwf", "max_forgetting": 0.1}[name]
+    given = {"protect": [OLD], "protection": "lwf", "max_forgetting": 0.1, "complete_labels": True}[name]
     with pytest.raises(ConfigError, match=f"{name} means nothing without after="):
         reasoner.fine_tune(lively_bert, NEW, task="ner", **{name: given}, **QUICK)
 

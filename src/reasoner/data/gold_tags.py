@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from reasoner.data.examples import RowError
@@ -12,6 +12,19 @@ from reasoner.losses import IGNORED
 
 GoldRow = tuple[str, list[str | None]]
 """Where a row stands, and its gold in IOB2; None at a word that is not scored."""
+
+
+def read_gold(
+    examples: Iterable[Any], tags_of: Callable[[Any], list[str | None]]
+) -> tuple[list[GoldRow], list[Problem]]:
+    """Return the gold of examples, and which of them have tags that are not of the scheme that `tags_of` reads."""
+    rows, problems, remedy = [], [], "Write all tags in one scheme, or name it in the task with scheme=..."
+    for example in examples:
+        try:
+            rows.append((example.where, tags_of(example)))
+        except LabelError as error:
+            problems.append(Problem(example.where, str(error).rstrip("."), remedy, True, "tag_scheme"))
+    return rows, problems
 
 
 def types_of(rows: Iterable[GoldRow]) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from reasoner.data.edited import Edited, entities_after
 from reasoner.data.entities import tags_of_entities
 from reasoner.data.examples import Example, MissingColumnError, RowDroppedError, RowError, column, text_column
 from reasoner.data.gold_tags import check_words
-from reasoner.data.tag_schemes import malformed, write_spans
+from reasoner.data.tag_schemes import OUTSIDE, malformed, read_spans, write_spans
 from reasoner.losses import IGNORED
 
 
@@ -121,6 +121,28 @@ def with_entities(example: NERExample, entities: Sequence[Mapping[str, Any]], sc
     """
     spans = [(entity["start_word"], entity["end_word"], entity["entity_group"]) for entity in entities]
     return replace(example, ner_tags=tuple(write_spans(spans, len(example.tokens), scheme)))
+
+
+def with_more(
+    example: NERExample, gold: Sequence[str | None], entities: Sequence[Mapping[str, Any]], scheme: str, *, scored: bool
+) -> tuple[NERExample, int]:
+    """Return the sentence with predicted entities beside its own, as far as their words name nothing, and how many.
+
+    Args:
+        example: the sentence.
+        gold: its tags in IOB2; None at a word that is not scored.
+        entities: as `predict` gives them.
+        scheme: that the tags are to be written in.
+        scored: False: the words of these entities are not scored, in place of being their names.
+    """
+    places = [(entity["start_word"], entity["end_word"], entity["entity_group"]) for entity in entities]
+    more = [(start, end, kind) for start, end, kind in places if set(gold[start:end]) == {OUTSIDE}]
+    own = read_spans([tag or OUTSIDE for tag in gold])
+    tags: list[str | int] = list(write_spans(sorted([*own, *more] if scored else own), len(gold), scheme))
+    unscored = [word for word, tag in enumerate(gold) if tag is None]
+    for word in unscored if scored else [*unscored, *(word for start, end, _ in more for word in range(start, end))]:
+        tags[word] = IGNORED
+    return (replace(example, ner_tags=tuple(tags)), len(more)) if more else (example, 0)
 
 
 def entity_alone(example: NERExample, entity: Mapping[str, Any], scheme: str) -> NERExample:

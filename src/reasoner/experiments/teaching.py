@@ -192,7 +192,9 @@ def _one_batch(plan: _Plan, number: int) -> Result:
     """Teach one batch, go on with it, or load what came of it."""
     folder, data = plan.folders[number], list(plan.batches.values())
     needs_old = plan.config.max_forgetting is not None or (plan.protection is not None and plan.protection.needs_rows)
-    config = plan.config if number else TrainingConfig.from_overrides(plan.config, {"max_forgetting": None})
+    config = plan.config
+    if not number:  # there is no old model yet
+        config = TrainingConfig.from_overrides(config, {"max_forgetting": None, "complete_labels": False})
     previous = None
     if number:
         previous = previous_of(plan.folders[number - 1], protect=data[:number] if needs_old else [],

@@ -71,10 +71,14 @@ class Previous:
             "balanced_sampling": config.balanced_sampling and isinstance(self.protection, Replay),
             "fsdp": config.fsdp and isinstance(self.protection, EWC),
             "a stream of training rows": isinstance(rows, StreamedRows) and isinstance(self.protection, (Replay, LwF)),
+            "complete_labels": config.complete_labels and not self.keeps_labels,
         }
         if wrong := [what for what, is_on in refused.items() if is_on]:
             raise ConfigError(f"{' and '.join(wrong)} cannot be combined with "
                               f"{name if self.protection else 'after'}. Leave one of them out.")  # fmt: skip
+        if config.complete_labels and isinstance(rows, StreamedRows):
+            raise ConfigError("complete_labels looks at all new rows before training, and these are a stream. Leave it "
+                              "out, or give the rows as a list.")  # fmt: skip
         if config.max_forgetting is not None and not self.protected:
             raise ConfigError("max_forgetting needs old rows to score: give protect=[old data].")
         for old in self.protected:

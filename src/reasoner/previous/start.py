@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from reasoner.data.streams import StreamedRows
 from reasoner.errors import ConfigError
 from reasoner.evaluation import Encoded
 from reasoner.inference import Predictor
@@ -14,6 +15,7 @@ from reasoner.notices import say
 from reasoner.previous.fisher import weight_penalty
 from reasoner.previous.known import Examples, Previous
 from reasoner.previous.scores import FORGETTING, OldScores
+from reasoner.previous.unmarked import completed
 from reasoner.protections import EWC, LwF, Replay
 from reasoner.streaming import task_from
 from reasoner.tasks.base import Task
@@ -71,8 +73,9 @@ class Start:
             ConfigError: as `Previous.check`, or if there is no old model that could forget.
         """
         if self.previous is None:
-            if config.max_forgetting is not None:
-                raise ConfigError("max_forgetting means nothing without after=, the model that is taught again.")
+            given = {"max_forgetting": config.max_forgetting is not None, "complete_labels": config.complete_labels}
+            for name in (name for name, is_given in given.items() if is_given):
+                raise ConfigError(f"{name} means nothing without after=, the model that is taught again.")
             return config
         self.previous.check(config, method, rows)
         self.limits = {} if config.max_forgetting is None else {FORGETTING: config.max_forgetting}
@@ -85,6 +88,12 @@ class Start:
         if self.previous is None:
             return task_from(task_class, settings, examples, method=method)
         return self.previous.task_for(task_class, None if self.named else settings, examples, method=method)
+
+    def examples(self, task: Task[Any, Any], examples: Examples, config: TrainingConfig) -> Examples:
+        """Return the new examples, with what the old model finds there, if that was asked for."""
+        if self.previous is None or not self.previous.keeps_labels or isinstance(examples["train"], StreamedRows):
+            return examples
+        return completed(self.previous.predictor, task, examples, asked=config.complete_labels)
 
     @property
     def replayed(self) -> Sequence[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from inspect import Parameter, signature
 from random import Random
@@ -293,6 +293,23 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
         """Return the example with all that a prediction says as its gold; None: it cannot be gold."""
         told = list(self.as_gold(example, prediction).values())
         return told[0] if len(told) == 1 else None
+
+    def open_names(self) -> Sequence[str]:
+        """Return the labels that a row may hold though nobody marked them in it; none: rows are marked in whole."""
+        return ()
+
+    def completed(
+        self, example: ExampleT, prediction: PredictionT, names: Collection[str], *, scored: bool
+    ) -> tuple[ExampleT, int]:
+        """Return the example with what a prediction says beside its own gold, and how much that is.
+
+        Args:
+            example: with gold.
+            prediction: of the model that knows the names.
+            names: those of `open_names` that were not marked.
+            scored: False: what it says is neither right nor wrong there.
+        """
+        return example, 0
 
     def baselines(
         self, training: Sequence[ExampleT], examples: Sequence[ExampleT]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,7 +11,7 @@ from reasoner.data.edited import Edited, Mention, mentions_of
 from reasoner.data.entities import entities_of_tags
 from reasoner.data.examples import RowError, column
 from reasoner.data.features import Feature
-from reasoner.data.gold_tags import GoldRow, commonest_tags, types_of, unknown_tags, unnamed_numbers
+from reasoner.data.gold_tags import commonest_tags, read_gold, types_of, unknown_tags, unnamed_numbers
 from reasoner.data.labels import (
     check_loss_settings,
     label_config,
@@ -26,7 +26,7 @@ from reasoner.data.sentences import NERExample, NERInDocument, document_name, ed
 from reasoner.data.tag_schemes import OUTSIDE, is_tag, legal_steps, read_spans, recognised_scheme, to_iob2, write_spans
 from reasoner.data.tag_schemes import Span as WordSpan
 from reasoner.data.windows import Window, owned_words, texts_in_windows
-from reasoner.errors import ConfigError, DataError, LabelError, Problem, raise_if_any
+from reasoner.errors import ConfigError, DataError, Problem, raise_if_any
 from reasoner.losses import IGNORED
 from reasoner.metrics import entity_surfaces, seen_unseen, tag_scores, well_formed_spans
 from reasoner.metrics.calibration import judged_entities
@@ -101,10 +101,10 @@ class NER(Task[NERExample, Entities]):
             task = replace(task, scheme=recognised_scheme([task.raw_tags(e) for part in splits.values() for e in part]))
         gold, problems = {}, []
         for split, examples in splits.items():
-            gold[split], unreadable = task._read(examples)
+            gold[split], unreadable = read_gold(examples, task.gold_tags)
             problems += unreadable
         raise_if_any(problems)
-        types = learn_labels({split: types_of(rows) for split, rows in gold.items()}, given=task._type_names(), least=1)
+        types = learn_labels({split: types_of(rows) for split, rows in gold.items()}, given=task.open_names(), least=1)
         labels = tuple(task.labels) or ("O", *(f"{prefix}-{name}" for name in types for prefix in "BI"))
         task = replace(task, labels=labels)
         raise_if_any(problem for rows in gold.values() for problem in unknown_tags(rows, labels))
@@ -125,8 +125,8 @@ class NER(Task[NERExample, Entities]):
         """Return what is wrong with the tags of further data."""
         if unusable := self._unusable(examples):
             return unusable
-        gold, unreadable = self._read(examples)
-        return unreadable or unknown_labels(types_of(gold), self._type_names()) or unknown_tags(gold, self.labels)
+        gold, unreadable = read_gold(examples, self.gold_tags)
+        return unreadable or unknown_labels(types_of(gold), self.open_names()) or unknown_tags(gold, self.labels)
 
     def gold_tags(self, example: NERExample) -> list[str | None]:
         """Return the gold in IOB2, one a word; None where the word is not scored."""
@@ -256,6 +256,17 @@ class NER(Task[NERExample, Entities]):
         """Return the sentence with its predicted entities as gold."""
         return sentences.with_entities(example, prediction, self._scheme)
 
+    def open_names(self) -> list[str]:
+        """Return the types: a sentence may hold some that were not marked in it."""
+        return list(dict.fromkeys(label[2:] for label in self.labels if label != "O"))
+
+    def completed(
+        self, example: NERExample, prediction: Entities, names: Collection[str], *, scored: bool
+    ) -> tuple[NERExample, int]:
+        """Return the sentence with the entities of these types that touch none of its own, and their number."""
+        more = [entity for entity in prediction if entity["entity_group"] in names]
+        return sentences.with_more(example, self.gold_tags(example), more, self._scheme, scored=scored)
+
     def primary_counts(self, predictions: Sequence[Entities], examples: Rows) -> RowCounts | None:
         """Return F1 as a function of hits, predicted and gold entities."""
         return RowCounts(f1_from_sums, set_counts(*self._span_sets(predictions, examples)))
@@ -380,21 +391,8 @@ class NER(Task[NERExample, Entities]):
     def _entities(self, example: NERExample) -> list[WordSpan]:
         return read_spans([tag or OUTSIDE for tag in self.gold_tags(example)])
 
-    def _type_names(self) -> list[str]:
-        return list(dict.fromkeys(label[2:] for label in self.labels if label != "O"))
-
     def _unusable(self, examples: Rows) -> list[Problem]:
         """Return what is wrong with tags that are numbers, and which rows lack the document that is to be read."""
         numbers = ((row.where, row.ner_tags or ()) for row in examples)
         unplaced = documents.undocumented(examples) if self.document_context else []
         return [*unnamed_numbers(numbers, self.tag_names or self.labels), *unplaced]
-
-    def _read(self, examples: Iterable[NERExample]) -> tuple[list[GoldRow], list[Problem]]:
-        """Return the gold of the rows, and which rows have tags that are not of the scheme."""
-        rows, problems, remedy = [], [], "Write all tags in one scheme, or name it in the task with scheme=..."
-        for example in examples:
-            try:
-                rows.append((example.where, self.gold_tags(example)))
-            except LabelError as error:
-                problems.append(Problem(example.where, str(error).rstrip("."), remedy, True, "tag_scheme"))
-        return rows, problems

@@ -129,6 +129,10 @@ class TrainingConfig:
     max_forgetting: float | None = None
     """With `after` and `protect`: stop when the score on old rows has fallen by more than this (0.02: two points of F1
     or accuracy), and keep the best model before that; the first to count is the old model itself. None: never."""
+    complete_labels: bool = False
+    """With `after`, of NER: entities of types that the old model knows, and that no new training row has, are marked in
+    the new rows by the old model, and learned; in validation rows their words are not scored. False: that they are none
+    is learned."""
     evaluate_before: bool = True
     """Score the model before training as well, so that the report can say what training gave."""
     validation_share: float = 0.1
@@ -288,8 +292,8 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("lr_scheduler_type", f"one of {', '.join(SCHEDULES)}", SCHEDULES.__contains__),
     ("on_divergence", f"one of {', '.join(ON_DIVERGENCE)}", ON_DIVERGENCE.__contains__),
     (
-        "balanced_sampling counterfactuals fast_dropout refit evaluate_before full_determinism fsdp use_cpu "
-        "disable_tqdm gradient_checkpointing",
+        "balanced_sampling counterfactuals complete_labels fast_dropout refit evaluate_before full_determinism fsdp "
+        "use_cpu disable_tqdm gradient_checkpointing",
         "True or False",
         lambda value: isinstance(value, bool),
     ),
