@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=3e-4, help="learning rate; of adapters 10 times, of LoRA 6 times")
     parser.add_argument("--only", nargs="+", choices=[*SIDES, "joint"], default=[*SIDES, "joint"])
     parser.add_argument("--ewc", type=float, help="strength of EWC; default: the library's")
+    parser.add_argument("--replay", type=float, help="share of old rows in an epoch; default: the library's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("output") / "continual")
@@ -56,6 +57,8 @@ def main() -> None:
         side = dict(SIDES[name])
         if name == "ewc" and arguments.ewc is not None:
             side["protection"] = reasoner.EWC(strength=arguments.ewc)
+        if name == "replay" and arguments.replay is not None:
+            side["protection"] = reasoner.Replay(share=arguments.replay)
         side["learning_rate"] = arguments.rate * side.get("learning_rate", 1.0)
         began = time.perf_counter()
         found = reasoner.teach(arguments.model, batches, output_dir=arguments.output / name, **{**settings, **side})
