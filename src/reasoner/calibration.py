@@ -24,6 +24,8 @@ TEMPERATURES = tuple(exp(STEP * number) for number in range(-STEPS, STEPS + 1))
 """What is tried: 0.05 to 20, each 5% above the one before; the middle one is 1."""
 SURE_GAIN = 1.92
 """In nats: half the 95% quantile of chi-square with one degree of freedom (the likelihood-ratio test)."""
+LEAST = 1e-30
+"""No choice is less probable than this where a temperature is fitted: its logarithm has to be a number."""
 MOST_POINTS, MOST_SCORES = 50, 5_000
 
 Judged = list[tuple[float, bool]]
@@ -127,6 +129,9 @@ def _evaluated(predictor: Predictor, data: Encoded) -> tuple[Evaluation, list[fl
         curve.add_(torch.stack([loss.total for loss in losses if loss is not None]).double().cpu())
         counted += 1
 
+    if head.scores_choices:
+        evaluation = predictor.evaluate(data)
+        return evaluation, _curve_of_choices(predictor.task, evaluation, data)
     handle = predictor.model.register_forward_hook(add)
     try:
         evaluation = predictor.evaluate(data)
@@ -134,6 +139,20 @@ def _evaluated(predictor: Predictor, data: Encoded) -> tuple[Evaluation, list[fl
         handle.remove()
     *likelihoods, batches = current().total(*curve.tolist(), counted)
     return evaluation, likelihoods if batches else []
+
+
+def _curve_of_choices(task: Task[Any, Any], evaluation: Evaluation, data: Encoded) -> list[float]:
+    """Return the same where predictions tell it: at a temperature probabilities are powers of those at 1."""
+    curve = torch.zeros(len(TEMPERATURES), dtype=torch.float64)
+    sharpness = 1 / torch.tensor(TEMPERATURES, dtype=torch.float64)
+    for prediction, example in zip(evaluation.predictions, data.examples, strict=True):
+        found = task.label_probabilities(prediction)
+        if found is None:
+            return []
+        logits = torch.tensor(list(found.values()), dtype=torch.float64).clamp(min=LEAST).log()  # (choices,)
+        scaled = sharpness[:, None] * logits  # (temperatures, choices)
+        curve += scaled.logsumexp(1) - scaled[:, list(found).index(task.right_label(example))]
+    return curve.tolist()
 
 
 def _best_temperature(curve: list[float], *, all_right: bool) -> float:

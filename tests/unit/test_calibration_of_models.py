@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from transformers import AutoConfig, AutoModelForMaskedLM
 
 from reasoner.calibration import (
     MOST_SCORES,
@@ -232,6 +234,52 @@ def test_it_costs_one_more_pass_when_there_is_a_temperature_and_none_when_there_
         calibrate(predictor, data)
         handle.remove()
         assert len(calls) == passes * len(predictor.batches(data))
+
+
+ASKED = {
+    "likelihood": (MultipleChoice(head="likelihood"), "llama"),
+    "cloze": (Classification(head="cloze"), "bert"),
+    "similarity": (Classification(head="similarity"), "bert"),
+}
+"""Heads that score choices and give no logits of labels, and an architecture for each."""
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_scores_of_choices_get_the_likeliest_temperature(prepare, name, tmp_path, tiny_models):
+    task, architecture = ASKED[name]
+    source = tiny_models(architecture)
+    if name == "cloze":
+        source = copytree(source, tmp_path / "filler")
+        config = AutoConfig.from_pretrained(source, initializer_range=0.2)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            AutoModelForMaskedLM.from_config(config).save_pretrained(source)
+    predictor, data = prepare(task, source=source, sharp=True)
+    plain = predictor.evaluate(data).predictions * 16  # gold is drawn anew for each
+    probabilities = [list(predictor.task.label_probabilities(prediction).values()) for prediction in plain]
+    flatter = [np.power(row, 1 / 2) / np.power(row, 1 / 2).sum() for row in probabilities]
+    random = np.random.default_rng(0)
+    labels = [int(random.choice(len(row), p=row)) for row in flatter]
+    names = [list(predictor.task.label_probabilities(one))[label] for one, label in zip(plain, labels, strict=True)]
+    rows = zip(data.examples * 16, names, strict=True)
+    drawn = predictor.encode([replace(example, label=name) for example, name in rows])
+    logits = np.full((len(labels), max(map(len, probabilities))), -np.inf)
+    for row, found in enumerate(probabilities):
+        logits[row, : len(found)] = np.log(found)
+    expected = fit_temperature(logits, labels)
+    calibrated = calibrate(predictor, drawn)
+    assert expected > 1
+    assert calibrated.record["temperature"] == pytest.approx(expected, rel=0.01)
+    assert calibrated.record["validation_ece_after"] < calibrated.record["validation_ece_before"]
+    now = predictor.evaluate(data).predictions
+    for before, after in zip(probabilities[: len(now)], now, strict=True):
+        powers = np.power(before, 1 / predictor.model.head.temperature)
+        told = list(predictor.task.label_probabilities(after).values())
+        assert told == pytest.approx(list(powers / powers.sum()), rel=1e-4, abs=1e-6)
+    save_folder(tmp_path / "saved", calibrated.predictor, a_run(calibration=calibrated.record))
+    again, _ = load_folder(tmp_path / "saved")
+    assert again.model.head.temperature == predictor.model.head.temperature
+    assert again.predict_examples(data.examples) == now
 
 
 def test_a_head_without_a_likelihood_is_not_asked_for_each_temperature(prepare, monkeypatch):

@@ -68,6 +68,9 @@ class TaskHead(nn.Module, ABC):
     one_pass: ClassVar[bool] = True
     """Whether what the network gives for a whole batch is all that `infer` asks for; else it wants keys and values from
     before, as generation does, and no file that holds one pass (ONNX) will do."""
+    scores_choices: ClassVar[bool] = False
+    """Whether its records are scores, whose softmax over the choices of a row the task takes; `infer` divides them by
+    the temperature, which is then fitted to the probabilities of predictions."""
     elsewhere: ClassVar[str] = ""
     """What whoever uses the folder without this library must know of the head, for the model card."""
     temperature: float = 1.0

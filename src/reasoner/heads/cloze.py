@@ -38,6 +38,7 @@ class ClozeHead(TaskHead):
 
     auto_class = "AutoModelForMaskedLM"
     pretrained = True
+    scores_choices = True
 
     def __init__(self, config: PreTrainedConfig, *, num_outputs: int = 1, correction: str = "token") -> None:
         super().__init__(config, num_outputs=num_outputs)
@@ -50,7 +51,7 @@ class ClozeHead(TaskHead):
         return grouped_cross_entropy(self._scores(outputs["logits"], batch), batch.targets["labels"], batch.group)
 
     def scaled(self, outputs: Outputs, temperature: float) -> Outputs:
-        """Return the outputs as they are: no temperature is fitted to scores of words."""
+        """Return the outputs as they are: it is the scores of labels that the temperature divides."""
         return outputs
 
     def predict(self, outputs: Outputs, batch: Batch) -> list[Any]:
@@ -59,10 +60,10 @@ class ClozeHead(TaskHead):
         return scores
 
     def infer(self, model: Runs, batch: Batch) -> list[Any]:
-        """Return the score of each feature; sequences that are equal with their masks are run once."""
+        """Return the score of each feature, over the temperature; sequences equal with their masks are run once."""
         inputs, place = distinct(batch.inputs)
-        scores: list[Any] = self._scores(model.run(inputs).logits, batch, place).float().cpu().tolist()
-        return scores
+        scores = self._scores(model.run(inputs).logits, batch, place).float() / self.temperature
+        return list(scores.cpu().tolist())
 
     def _scores(self, logits: Tensor, batch: Batch, place: Tensor | None = None) -> Tensor:
         """Return the score of each feature, (features,), by logits that stand at `place`, (features,)."""

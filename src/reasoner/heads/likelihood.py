@@ -52,6 +52,7 @@ class LikelihoodHead(TaskHead):
     auto_class = "AutoModelForCausalLM"
     pretrained = True
     one_pass = False
+    scores_choices = True
 
     def __init__(
         self,
@@ -87,7 +88,7 @@ class LikelihoodHead(TaskHead):
         return grouped_cross_entropy(self._scores(outputs, batch), batch.targets["labels"], batch.group)
 
     def scaled(self, outputs: Outputs, temperature: float) -> Outputs:
-        """Return the outputs as they are: no temperature is fitted to scores of choices."""
+        """Return the outputs as they are: it is the scores of choices that the temperature divides."""
         return outputs
 
     def predict(self, outputs: Outputs, batch: Batch) -> list[Any]:
@@ -115,15 +116,15 @@ class LikelihoodHead(TaskHead):
     # --- what is shared, once ----------------------------------------------------------------------------------------
 
     def infer(self, model: Runs, batch: Batch) -> list[Any]:
-        """Return the score of each choice; what choices share is run once."""
+        """Return the score of each choice, over the temperature; what choices share is run once."""
         rows = _sequences(batch)
         if self.share_prefix and not self._tried:
             self._try_out(model, batch, rows[: batch.group.tolist().count(0)])
         sums = self._sums(model, batch, rows)
         tokens = torch.tensor([len(row.ids) - row.start for row in rows])
         sizes = torch.tensor([sum(row.sizes[row.start :]) for row in rows])
-        scores: list[Any] = ((sums - self._prior(model, batch, rows)) / self._divisor(tokens, sizes)).tolist()
-        return scores
+        scores = (sums - self._prior(model, batch, rows)) / self._divisor(tokens, sizes)
+        return list((scores / self.temperature).tolist())
 
     def _sums(self, model: Runs, like: Batch, rows: list[Continuation]) -> Tensor:
         """Return the log-probability of each choice, (rows,), on the CPU."""

@@ -36,6 +36,7 @@ class SimilarityHead(TaskHead):
         ConfigError: if there is no such pooling, or the temperature is not above 0.
     """
 
+    scores_choices = True
     elsewhere = "The folder's network gives hidden states: the vectors of a text and of what each label says of it."
 
     def __init__(
@@ -67,11 +68,12 @@ class SimilarityHead(TaskHead):
         return [None if text else score for score, text in zip(scores, _is_text(batch.group).tolist(), strict=True)]
 
     def infer(self, model: Runs, batch: Batch) -> list[Any]:
-        """Return the score of each label; sequences that are equal, such as those of labels, are run once."""
+        """Return the score of each label, over the temperature; sequences that are equal, as labels', are run once."""
         inputs, place = distinct(batch.inputs)
         hidden = model.run(inputs).last_hidden_state
         vectors = sentence_vectors(hidden, inputs["attention_mask"], pooling=self.pooling)
-        return self.predict({"vectors": vectors[place]}, batch)
+        scores = self.predict({"vectors": vectors[place]}, batch)
+        return [None if score is None else score / self.temperature for score in scores]
 
     def _scores(self, vectors: Tensor, group: Tensor) -> Tensor:
         """Return the cosine with the text of the same row over the temperature, (features,)."""
