@@ -266,6 +266,18 @@ def test_old_types_that_nobody_marked_in_the_new_rows(old, tmp_path):
     assert kept.run.config["complete_labels"] is True
 
 
+def test_new_types_that_old_rows_shown_again_lack_are_said(old):
+    with collect() as said:
+        again(old[1], **QUICK, protect=[OLD], protection="replay")
+    assert [line for line in said if line.startswith("None of the 32 old rows that are shown again has ORG, which the")]
+    both = {split: [*OLD[split], *NEW[split]] for split in OLD}
+    with collect() as said:
+        reasoner.fine_tune(None, both, task="ner", after=old[1], protect=[OLD], protection="replay", **QUICK)
+    assert [line for line in said if "shown again has ORG" in line] and not [
+        x for x in said if "new training rows" in x
+    ]
+
+
 def test_rows_that_have_all_their_labels_are_not_completed(old, lively_bert):
     labelled = {"train": [{"text": f"a {c} thing", "label": c} for c in ("red", "blue") * 8]}
     labelled["validation"] = labelled["train"][:4]

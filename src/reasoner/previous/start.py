@@ -15,7 +15,7 @@ from reasoner.notices import say
 from reasoner.previous.fisher import weight_penalty
 from reasoner.previous.known import Examples, Previous
 from reasoner.previous.scores import FORGETTING, OldScores
-from reasoner.previous.unmarked import completed
+from reasoner.previous.unmarked import completed, say_unmarked
 from reasoner.protections import EWC, LwF, Replay
 from reasoner.streaming import task_from
 from reasoner.tasks.base import Task
@@ -112,6 +112,7 @@ class Start:
             first = len(training.examples) - len(old)
             drawn = min(protection.drawn(first), len(old))
             self.replay = first, drawn
+            say_unmarked(self.previous.predictor.task, predictor.task, old)
             say(f"Each epoch shows {drawn:,} of {len(old):,} old rows among {first:,} new ones, drawn anew by the seed "
                 f"({drawn / (first + drawn):.0%} of its rows; {protection.share:.0%} were asked for).")  # fmt: skip
         elif isinstance(protection, EWC):

@@ -14,10 +14,24 @@ from reasoner.tasks.base import Task
 Examples = Mapping[str, Sequence[Any]]
 
 
-def unmarked_names(old: Task[Any, Any], task: Task[Any, Any], rows: Sequence[Any]) -> list[str]:
-    """Return the old model's names that none of the rows has, of tasks whose rows may hold more than is marked."""
+def unmarked_names(task: Task[Any, Any], rows: Sequence[Any], names: Sequence[str]) -> list[str]:
+    """Return the names that none of the rows has, though it may hold what they name."""
     marked = {name for row in rows for name in task.gold_names(row)}
-    return [name for name in old.open_names() if name not in marked]
+    return [name for name in names if name not in marked]
+
+
+def say_unmarked(old: Task[Any, Any], task: Task[Any, Any], rows: Sequence[Any]) -> None:
+    """Say which of the new names none of the old rows has that are shown again.
+
+    Args:
+        old: the old model's task.
+        task: the new one's.
+        rows: old ones.
+    """
+    new = [name for name in task.open_names() if name not in old.open_names()]
+    if names := unmarked_names(task, rows, new):
+        say(f"None of the {len(rows):,} old rows that are shown again has {', '.join(names)}, which the new rows bring. "
+            "If they hold any, it is learned that these are none.")  # fmt: skip
 
 
 def completed(old: Predictor, task: Task[Any, Any], examples: Examples, *, asked: bool) -> Examples:
@@ -40,7 +54,7 @@ def completed(old: Predictor, task: Task[Any, Any], examples: Examples, *, asked
     if asked and not old.task.open_names():
         raise ConfigError(f"complete_labels: a row of {type(task).__name__} has all of its labels, or none can be "
                           "added. Leave it out.")  # fmt: skip
-    names = unmarked_names(old.task, task, examples["train"])
+    names = unmarked_names(task, examples["train"], old.task.open_names())
     if not names:
         return examples
     known, number = ", ".join(names), len(examples["train"])
