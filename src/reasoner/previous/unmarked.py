@@ -30,8 +30,8 @@ def say_unmarked(old: Task[Any, Any], task: Task[Any, Any], rows: Sequence[Any])
     """
     new = [name for name in task.open_names() if name not in old.open_names()]
     if names := unmarked_names(task, rows, new):
-        say(f"None of the {len(rows):,} old rows that are shown again has {', '.join(names)}, which the new rows bring. "
-            "If they hold any, it is learned that these are none.")  # fmt: skip
+        say(f"None of the {len(rows):,} old rows that are shown again has {', '.join(names)}, which the new rows bring."
+            " If they hold any, it is learned that these are none.")  # fmt: skip
 
 
 def completed(old: Predictor, task: Task[Any, Any], examples: Examples, *, asked: bool) -> Examples:
