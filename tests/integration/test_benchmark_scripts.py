@@ -150,3 +150,19 @@ def test_continual_compares_each_protection_with_joint_training(tmp_path: Path, 
     for side in ("plain", "replay", "ewc", "lwf", "adapters", "lora", "joint"):
         assert f"| {side} | 0." in done.stdout
     assert (tmp_path / "out" / "ewc.json").exists()
+
+
+def test_unmarked_types_scores_each_side_on_rows_marked_in_whole(tmp_path: Path, tiny_bert: Path) -> None:
+    pack = reasoner.synthetic.ner_pack(train=24, validation=12, test=8)
+    for split, name in (("train", "train"), ("validation", "dev"), ("test", "test")):
+        lines = []
+        for row in pack[split]:
+            pairs = zip(row["tokens"], row["ner_tags"], strict=True)
+            lines += [f"{word}\t{tag if tag[2:] != 'DATE' else 'O'}" for word, tag in pairs] + [""]
+        (tmp_path / name).write_text("\n".join(lines), "utf-8")
+    command = [sys.executable, "unmarked_types.py", "--data", str(tmp_path), "--model", str(tiny_bert), "--rows", "12",
+               "--validation-rows", "6", "--test-rows", "8", "--epochs", "1"]  # fmt: skip
+    done = subprocess.run(command, cwd=BENCHMARKS, capture_output=True, text=True, check=True)
+    for side in ("old types alone", "plain", "lwf", "replay", "complete", "complete, replay", "marked in whole"):
+        assert f"seed 0, {side}: all " in done.stdout
+    assert "complete_labels: of " in done.stderr
