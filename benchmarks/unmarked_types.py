@@ -10,12 +10,14 @@ in whole. WikiANN names the files train, dev and test.
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import reasoner
+from reasoner.data.sentences import spans_of
+from reasoner.data.tag_schemes import Span, read_spans
+from reasoner.metrics.counting import f1_from_sums, set_counts
 from reasoner.reports.layout import Table, table_lines
 
 OLD, NEW = ("PER", "ORG"), ("LOC",)
@@ -77,33 +79,18 @@ def splits(parts: dict[str, Rows]) -> dict[str, Rows]:
 
 def note(name: str, result: Any, test: Rows, seed: int, scores: dict[str, list[dict[str, float]]]) -> None:
     """Score a model on rows that are marked in whole; of types that it does not know it finds nothing."""
-    began = time.perf_counter()
-    predictions = result.predict([row["tokens"] for row in test])
-    found = [{(item["start_word"], item["end_word"], item["entity_group"]) for item in row} for row in predictions]
-    gold = [set(entities(row["ner_tags"])) for row in test]
+    found = [spans_of(row) for row in result.predict([row["tokens"] for row in test])]
+    gold = [read_spans(row["ner_tags"]) for row in test]
     kinds = {"all": (*OLD, *NEW), **{kind: (kind,) for kind in (*OLD, *NEW)}}
     scores.setdefault(name, []).append({figure: f1(found, gold, types) for figure, types in kinds.items()})
     shown = ", ".join(f"{figure} {score:.4f}" for figure, score in scores[name][-1].items())
-    print(f"seed {seed}, {name}: {shown} (scored in {time.perf_counter() - began:.0f} s)", flush=True)
+    print(f"seed {seed}, {name}: {shown}", flush=True)
 
 
-def entities(tags: list[str]) -> list[tuple[int, int, str]]:
-    """Return the entities of IOB2 tags, as (first word, word behind the last, type)."""
-    starts = [place for place, tag in enumerate(tags) if tag.startswith("B-")]
-    ends = [next((end for end in range(start + 1, len(tags)) if tags[end][:2] != "I-"), len(tags)) for start in starts]
-    return [(start, end, tags[start][2:]) for start, end in zip(starts, ends, strict=True)]
-
-
-def f1(found: list[set[Any]], gold: list[set[Any]], types: tuple[str, ...]) -> float:
+def f1(found: list[list[Span]], gold: list[list[Span]], types: tuple[str, ...]) -> float:
     """Return the F1 of whole entities of some types."""
-    counts = [
-        (len(mine & true), len(mine), len(true))
-        for mine, true in (
-            tuple({item for item in row if item[2] in types} for row in pair) for pair in zip(found, gold, strict=True)
-        )
-    ]
-    hits, predicted, right = map(sum, zip(*counts, strict=True))
-    return 2 * hits / max(predicted + right, 1)
+    mine, true = ([[span for span in row if span[2] in types] for row in rows] for rows in (found, gold))
+    return float(f1_from_sums(set_counts(true, mine).sum(axis=0)))
 
 
 def _shown(numbers: list[float]) -> str:

@@ -118,6 +118,9 @@ def conformal_scores(task: Task[Any, Any], predictions: Sequence[Any], examples:
 def _evaluated(predictor: Predictor, data: Encoded) -> tuple[Evaluation, list[float]]:
     """Score the examples, and return the negative log-likelihood at each temperature; empty if the head has none."""
     head = predictor.model.head
+    if head.scores_choices:
+        evaluation = predictor.evaluate(data)
+        return evaluation, _curve_of_choices(predictor.task, evaluation, data)
     curve = torch.zeros(len(TEMPERATURES), dtype=torch.float64)
     counted = 0
 
@@ -129,9 +132,6 @@ def _evaluated(predictor: Predictor, data: Encoded) -> tuple[Evaluation, list[fl
         curve.add_(torch.stack([loss.total for loss in losses if loss is not None]).double().cpu())
         counted += 1
 
-    if head.scores_choices:
-        evaluation = predictor.evaluate(data)
-        return evaluation, _curve_of_choices(predictor.task, evaluation, data)
     handle = predictor.model.register_forward_hook(add)
     try:
         evaluation = predictor.evaluate(data)

@@ -11,7 +11,7 @@ from reasoner.data.edited import Edited, entities_after
 from reasoner.data.entities import tags_of_entities
 from reasoner.data.examples import Example, MissingColumnError, RowDroppedError, RowError, column, text_column
 from reasoner.data.gold_tags import check_words
-from reasoner.data.tag_schemes import OUTSIDE, malformed, read_spans, write_spans
+from reasoner.data.tag_schemes import OUTSIDE, Span, malformed, read_spans, write_spans
 from reasoner.losses import IGNORED
 
 
@@ -111,6 +111,11 @@ def edited_sentence(
     return replace(example, tokens=tokens, ner_tags=tuple(tags), text=text, offsets=tuple(words))
 
 
+def spans_of(entities: Iterable[Mapping[str, Any]]) -> list[Span]:
+    """Return predicted entities as (first word, word behind the last, type)."""
+    return [Span(entity["start_word"], entity["end_word"], entity["entity_group"]) for entity in entities]
+
+
 def with_entities(example: NERExample, entities: Sequence[Mapping[str, Any]], scheme: str) -> NERExample:
     """Return the sentence with predicted entities as its gold; the other words name nothing.
 
@@ -119,8 +124,7 @@ def with_entities(example: NERExample, entities: Sequence[Mapping[str, Any]], sc
         entities: as `predict` gives them, in order.
         scheme: that the tags are to be written in.
     """
-    spans = [(entity["start_word"], entity["end_word"], entity["entity_group"]) for entity in entities]
-    return replace(example, ner_tags=tuple(write_spans(spans, len(example.tokens), scheme)))
+    return replace(example, ner_tags=tuple(write_spans(spans_of(entities), len(example.tokens), scheme)))
 
 
 def with_more(
@@ -135,14 +139,14 @@ def with_more(
         scheme: that the tags are to be written in.
         scored: False: the words of these entities are not scored, in place of being their names.
     """
-    places = [(entity["start_word"], entity["end_word"], entity["entity_group"]) for entity in entities]
-    more = [(start, end, kind) for start, end, kind in places if set(gold[start:end]) == {OUTSIDE}]
+    more = [span for span in spans_of(entities) if set(gold[slice(*span[:2])]) == {OUTSIDE}]
     own = read_spans([tag or OUTSIDE for tag in gold])
-    tags: list[str | int] = list(write_spans(sorted([*own, *more] if scored else own), len(gold), scheme))
-    unscored = [word for word, tag in enumerate(gold) if tag is None]
-    for word in unscored if scored else [*unscored, *(word for start, end, _ in more for word in range(start, end))]:
-        tags[word] = IGNORED
-    return (replace(example, ner_tags=tuple(tags)), len(more)) if more else (example, 0)
+    tags = write_spans(sorted([*own, *more] if scored else own), len(gold), scheme)
+    unscored = {word for word, tag in enumerate(gold) if tag is None}
+    if not scored:
+        unscored.update(word for start, end, _ in more for word in range(start, end))
+    made = tuple(IGNORED if word in unscored else tag for word, tag in enumerate(tags))
+    return (replace(example, ner_tags=made), len(more)) if more else (example, 0)
 
 
 def entity_alone(example: NERExample, entity: Mapping[str, Any], scheme: str) -> NERExample:

@@ -74,8 +74,8 @@ class Start:
         """
         if self.previous is None:
             given = {"max_forgetting": config.max_forgetting is not None, "complete_labels": config.complete_labels}
-            for name in (name for name, is_given in given.items() if is_given):
-                raise ConfigError(f"{name} means nothing without after=, the model that is taught again.")
+            if unused := [name for name, is_given in given.items() if is_given]:
+                raise ConfigError(f"{unused[0]} means nothing without after=, the model that is taught again.")
             return config
         self.previous.check(config, method, rows)
         self.limits = {} if config.max_forgetting is None else {FORGETTING: config.max_forgetting}

@@ -306,8 +306,7 @@ class NER(Task[NERExample, Entities]):
         """Return tags of the words that are scored: the gold as the data has it, and the predicted in IOB2."""
         own, predicted = [], []
         for entities, example in zip(predictions, examples, strict=True):
-            found = [(entity["start_word"], entity["end_word"], entity["entity_group"]) for entity in entities]
-            tags = write_spans(found, len(example.tokens))
+            tags = write_spans(sentences.spans_of(entities), len(example.tokens))
             pairs = [(name, tag) for name, tag in zip(self.raw_tags(example), tags, strict=True) if name is not None]
             own.append([name for name, _ in pairs])
             predicted.append([tag for _, tag in pairs])
