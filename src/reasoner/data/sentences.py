@@ -141,11 +141,15 @@ def with_more(
     """
     more = [span for span in spans_of(entities) if set(gold[slice(*span[:2])]) == {OUTSIDE}]
     own = read_spans([tag or OUTSIDE for tag in gold])
-    tags = write_spans(sorted([*own, *more] if scored else own), len(gold), scheme)
     unscored = {word for word, tag in enumerate(gold) if tag is None}
     if not scored:
         unscored.update(word for start, end, _ in more for word in range(start, end))
-    made = tuple(IGNORED if word in unscored else tag for word, tag in enumerate(tags))
+    places = {word: place for place, word in enumerate(word for word in range(len(gold)) if word not in unscored)}
+    spans = [
+        (places[start], places[end - 1] + 1, kind) for start, end, kind in sorted([*own, *more] if scored else own)
+    ]
+    tags = write_spans(spans, len(places), scheme)  # as they are read: words that are not scored do not part entities
+    made = tuple(tags[places[word]] if word in places else IGNORED for word in range(len(gold)))
     return (replace(example, ner_tags=made), len(more)) if more else (example, 0)
 
 

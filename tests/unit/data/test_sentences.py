@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reasoner.data.sentences import NERExample, with_more
@@ -31,8 +31,19 @@ def sentence() -> NERExample:
     return NERExample.from_words([f"word{number}" for number in range(LENGTH)])
 
 
+def read(row: NERExample, scheme: str) -> tuple[set[tuple[int, int, str]], set[int]]:
+    """Return the entities as the task reads them, words that are not scored left out, and which words these are."""
+    tags = list(row.ner_tags or ())
+    places = [word for word, tag in enumerate(tags) if tag != IGNORED]
+    readable = to_iob2([str(tags[word]) for word in places], scheme)
+    found = {(places[start], places[end - 1] + 1, kind) for start, end, kind in read_spans(readable)}
+    return found, set(range(len(tags))) - set(places)
+
+
 @pytest.mark.parametrize("scheme", [name for name in SCHEMES if name != "IO"])
 @given(own=spans("AB"), others=spans("CD"), unscored=st.sets(st.integers(0, LENGTH - 1), max_size=2))
+@example(own=[(0, 1, "A"), (2, 3, "A")], others=[(3, 6, "C")], unscored={1})
+@example(own=[(0, 1, "A"), (2, 3, "A")], others=[(1, 2, "C")], unscored=set())
 def test_own_entities_stay_and_others_take_free_words(
     scheme: str, own: list[tuple[int, int, str]], others: list[tuple[int, int, str]], unscored: set[int]
 ) -> None:
@@ -48,18 +59,11 @@ def test_own_entities_stay_and_others_take_free_words(
     if not free:
         assert made is given_
         return
-    tags = list(made.ner_tags or ())
-    assert {word for word, tag in enumerate(tags) if tag == IGNORED} == unscored
-    readable = to_iob2([str(tag) for tag in tags if tag != IGNORED], scheme)
-    places = [word for word, tag in enumerate(tags) if tag != IGNORED]
-    found = {(places[start], places[end - 1] + 1, kind) for start, end, kind in read_spans(readable)}
-    assert found == {*own, *free}
+    assert read(made, scheme) == ({*own, *free}, unscored)
     left_out, same = with_more(given_, gold, predicted(others), scheme, scored=False)
     assert same == number
     hidden = {word for start, end, _ in free for word in range(start, end)} | unscored
-    assert {word for word, tag in enumerate(left_out.ner_tags or ()) if tag == IGNORED} == hidden
-    kept = [str(tag) for word, tag in enumerate(left_out.ner_tags or ()) if word not in hidden]
-    assert {kind for _, _, kind in read_spans(to_iob2(kept, scheme))} == {kind for _, _, kind in own}
+    assert read(left_out, scheme) == (set(own), hidden)
 
 
 def test_words_of_entities_that_nobody_marked_are_not_scored() -> None:
