@@ -1,10 +1,11 @@
-"""The robustness card of a task, before and after training on edited copies of the rows as well.
+"""The robustness card of a task, of a plain training and of those that learn edited copies of the rows as well.
 
     python benchmarks/robustness.py nli --data DATA/nli/snli --epochs 2
     python benchmarks/robustness.py ner --data DATA/ner/wnut17 --epochs 3
 
-Both sides have the same settings and the same seed; the second learns a copy of each training row with one edit too, so
-that an epoch is twice as long. The edits of its copies are those of the card, on other rows and with another seed.
+All sides have the same settings and the same seed. "augmented" learns a copy of each training row with one edit too, so
+that an epoch has twice the steps; "consistent" reads such a copy, another one each epoch, beside each row, and is to
+say the same of both, so that a step takes twice the time. The edits of the copies are those of the card, on other rows.
 Trained models are kept in --output: started again, the script trains those that are missing.
 """
 
@@ -19,7 +20,7 @@ import workload
 import reasoner
 
 LENGTH = 128
-SIDES = {"plain": {}, "augmented": {"augmentation": 1}}
+SIDES = {"plain": {}, "augmented": {"augmentation": 1}, "consistent": {}}
 
 
 def main() -> None:
@@ -28,6 +29,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, type=Path, help="folder of WNUT-17 or of the SNLI cut")
     parser.add_argument("--model", help="folder or Hub id; default: the embedded MiniLM")
     parser.add_argument("--sides", nargs="+", choices=sorted(SIDES), default=list(SIDES))
+    parser.add_argument("--consistency", type=float, default=2.0, help="the weight of saying the same")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
@@ -42,15 +44,17 @@ def main() -> None:
     for side, card in cards.items():
         print(f"\n{side}: score {card.score:.4f}, mean flip rate {card.mean_flip_rate:.4f}\n\n{card}")
         (arguments.output / f"{arguments.task}-{side}.json").write_text(json.dumps(card.to_dict(), indent=1))
-    if len(cards) == 2:
-        plain, augmented = cards["plain"], cards["augmented"]
-        fewer = 1 - augmented.mean_flip_rate / plain.mean_flip_rate
-        print(f"\nAugmented: {fewer:.1%} fewer flips, score {augmented.score - plain.score:+.4f}.")
+    plain = cards.pop("plain", None)
+    for side, card in cards.items() if plain else ():
+        fewer = 1 - card.mean_flip_rate / plain.mean_flip_rate
+        print(f"\n{side}: {fewer:.1%} fewer flips than plain, score {card.score - plain.score:+.4f}.")
 
 
 def card_of(side: str, splits: dict, arguments: argparse.Namespace) -> reasoner.RobustnessCard:
     """Train, if that is not done, and measure."""
-    folder = arguments.output / f"{arguments.task}-{side}-{arguments.epochs}-epochs-seed-{arguments.seed}"
+    settings = {"consistency": arguments.consistency} if side == "consistent" else SIDES[side]
+    named = "".join(f"-{value:g}" for value in settings.values())
+    folder = arguments.output / f"{arguments.task}-{side}{named}-{arguments.epochs}-epochs-seed-{arguments.seed}"
     if not (folder / "reasoner_config.json").exists():
         reasoner.fine_tune(
             arguments.model,
@@ -63,7 +67,7 @@ def card_of(side: str, splits: dict, arguments: argparse.Namespace) -> reasoner.
             evaluate_before=False,
             use_cpu=True,
             disable_tqdm=True,
-            **SIDES[side],
+            **settings,
         )
     return reasoner.robustness(folder, splits["test"], seed=arguments.seed + 1)
 

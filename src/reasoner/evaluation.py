@@ -40,6 +40,8 @@ class Encoded(NamedTuple):
     """Gives what a teacher says of a batch of the features; see `distillation`."""
     bias: Callable[[Batch], Tensor] | None = None
     """Gives what a shortcut tells of a batch of the features; see `debiasing`."""
+    copies: Callable[[Batch], tuple[Batch, Tensor | None]] | None = None
+    """Gives edited copies of the rows of a batch; see `edits.copies`."""
 
     def parts(self) -> Iterator[Encoded]:
         """Return the same in parts of `PART` examples."""

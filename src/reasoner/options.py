@@ -43,15 +43,30 @@ def check_options(task: Task[Any, Any], config: TrainingConfig) -> None:
         if config.teacher is None and getattr(config, name) is not None:
             raise ConfigError(f"{name} means nothing without a teacher. Give teacher=, or leave it out.")
     _check_debias(task, config)
-    if config.augmentation_edits is not None and not config.augmentation:
+    if config.augmentation_edits is not None and not (config.augmentation or config.consistency):
         raise ConfigError(
-            "augmentation_edits means nothing without augmentation. Give augmentation=1, or leave it out."
+            "augmentation_edits means nothing without augmentation or consistency. Give one of them, or leave it out."
         )
+    _check_consistency(config)
     if config.full_determinism and config.torch_compile:
         raise ConfigError(
             "full_determinism does not go with torch_compile=True: of compiled kernels PyTorch does not say which are "
             "not deterministic. Leave one of them out."
         )
+
+
+def _check_consistency(config: TrainingConfig) -> None:
+    """Refuse beside edited copies what knows the rows alone, or is the same again."""
+    beside = {
+        "r_drop": (config.r_drop, "Both compare two passes"),
+        "adversarial_epsilon": (config.adversarial_epsilon, "The attack is on the tokens of the rows"),
+        "teacher": (config.teacher is not None, "The teacher was asked about the rows"),
+        "debias": (config.debias is not None, "The shortcut was asked about the rows"),
+    }
+    if config.consistency:
+        for name, (is_on, why) in beside.items():
+            if is_on:
+                raise ConfigError(f"consistency does not go with {name}. {why}. Leave one of them out.")
 
 
 def _check_debias(task: Task[Any, Any], config: TrainingConfig) -> None:
@@ -72,18 +87,18 @@ def _check_debias(task: Task[Any, Any], config: TrainingConfig) -> None:
 
 @torch.no_grad()
 def check_head(predictor: Predictor, data: Encoded, config: TrainingConfig) -> None:
-    """Refuse R-Drop and debiasing where the head cannot do what they need: one row is run to see it.
+    """Refuse R-Drop, consistency and debiasing where the head cannot do what they need: one row is run to see it.
 
     Raises:
         ConfigError: if it cannot.
     """
-    if not config.r_drop and config.debias is None:
+    if not (config.r_drop or config.consistency) and config.debias is None:
         return
     model = predictor.model.eval()
     for batch in predictor.batches(Encoded(data.examples[:1], data.features[:1])):
         placed = batch.to(predictor.device)
         outputs = model(placed)
-        if config.r_drop:
+        if config.r_drop or config.consistency:
             model.divergence(outputs, outputs, placed)
         if config.debias is not None:
             model.debiased(outputs, torch.zeros((), device=predictor.device), "product")
@@ -92,7 +107,7 @@ def check_head(predictor: Predictor, data: Encoded, config: TrainingConfig) -> N
 def extras(model: Any, config: TrainingConfig, rows: Encoded, text_loss: Callable[[Any], LossSum] | None) -> Extras:
     """Return what the objectives that are on need: adversarial training attacks the table that looks up tokens."""
     attacked = model.network.get_input_embeddings() if config.adversarial_epsilon else None
-    return Extras(attacked, rows.teacher, text_loss, rows.bias)
+    return Extras(attacked, rows.teacher, text_loss, rows.bias, rows.copies)
 
 
 def training_batches(

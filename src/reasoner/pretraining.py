@@ -40,7 +40,7 @@ MEANINGLESS = (
     "language_modeling_weight",
     *("layer_decay", "head_learning_rate", "reinitialize_layers", "checkpoint_steps", "keep_checkpoints"),
     *("teacher", "distillation_weight", "distillation_temperature", "debias", "debias_form", "debias_strength"),
-    *("augmentation", "augmentation_edits", "counterfactuals"),
+    *("augmentation", "augmentation_edits", "consistency", "counterfactuals"),
 )
 """Settings of a training on a task that this one does not have."""
 

@@ -17,6 +17,7 @@ from reasoner.comparison import compare, write_scores
 from reasoner.data.streams import StreamedRows
 from reasoner.debiasing import Train, biased
 from reasoner.distillation import taught
+from reasoner.edits.copies import with_copies
 from reasoner.evaluation import Encoded, Evaluation, plain
 from reasoner.frozen import keep_states
 from reasoner.inference import Predictor
@@ -186,7 +187,10 @@ def _with_others(
     *,
     fewer_labels: bool,
 ) -> Mapping[str, Encoded]:
-    """Return the splits, the training rows with what a teacher and a shortcut tell of them, and record who they are."""
+    """Return the splits, the training rows with what a teacher and a shortcut tell of them, or with edited copies.
+
+    The record says who these are.
+    """
     if config.teacher is not None:
         rows, told = taught(predictor, encoded["train"], config, fewer_labels=fewer_labels)
         run.config.update(told)
@@ -195,6 +199,8 @@ def _with_others(
         rows, told = biased(predictor, encoded, config, part)
         run.config.update(told)
         encoded = {**encoded, "train": rows}
+    if config.consistency:
+        encoded = {**encoded, "train": with_copies(predictor, encoded["train"], config)}
     return encoded
 
 

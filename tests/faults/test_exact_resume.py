@@ -29,6 +29,7 @@ CASES = {
     "batches by tokens": {"tokens_per_batch": 96, "max_length": 48, "checkpoint_steps": 3},
     "steps": {"max_steps": 13, "lr_scheduler_type": "cosine"},
     "r-drop": {"r_drop": 1.0, "checkpoint_steps": 4},
+    "consistency": {"consistency": 1.0, "checkpoint_steps": 4},
     "pytorch's dropout": {"fast_dropout": False},
     "stream": {"streamed": True, "max_steps": 17, "eval_steps": 4, "ema_decay": 0.9},
     "stream, batches by tokens": {"streamed": True, "max_steps": 17, "eval_steps": 4, "tokens_per_batch": 96},

@@ -82,6 +82,7 @@ def close(one: Any, other: Any, tolerance: float = 1e-5) -> bool:
         ("multiple_choice", 3, 3, {"fsdp": True, "max_length": 64, "method": "head"}),
         ("nli", 3, 4, {"weight_decay": 0.1, "optim": "sgd"}),
         ("nli", 2, 5, {"debias": "hypothesis only", "num_train_epochs": 1}),
+        ("nli", 2, 5, {"consistency": 1.0, "augmentation_edits": ["end mark"], "num_train_epochs": 2}),
         ("nli", 2, 5, {"debias": "word overlap", "debias_form": "focal", "fsdp": True}),
         ("qa", 2, 5, {"max_length": 48}),
         ("intent_and_slots", 2, 5, {"gradient_accumulation_steps": 2, "max_length": 12, "stride": 4}),

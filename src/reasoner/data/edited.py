@@ -125,6 +125,26 @@ def words_after(edited: Edited, words: Sequence[Interval]) -> list[Interval]:
     return found
 
 
+def counterparts(edited: Edited | None, before: Sequence[Interval], after: Sequence[Interval]) -> dict[int, int]:
+    """Return which word now stands in the place of each word, by number; where none does, a word is left out.
+
+    Of words that one new piece stands for, the first has its first word, and so on as far as it has any.
+
+    Args:
+        edited: the text; None: it is as it was.
+        before: where each word stood.
+        after: where each word stands now, see `words_after`.
+    """
+    starts, free = [word.start for word in after], 0
+    found: dict[int, int] = {}
+    for number, word in enumerate(before):
+        start, end = edited.moved(*word) if edited else word
+        place = max(free, bisect_left(starts, start))
+        if place < len(after) and after[place].end <= end:
+            found[number], free = place, place + 1
+    return found
+
+
 def entities_after(
     edited: Edited, words: Sequence[Interval], entities: Iterable[tuple[int, int, str]]
 ) -> tuple[list[Interval], list[tuple[int, int, str]]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +27,13 @@ class Feature:
 
     def __len__(self) -> int:
         return len(self.inputs["input_ids"])
+
+
+class EncodedRow(NamedTuple):
+    """A row and its features."""
+
+    example: Any
+    features: Sequence[Feature]
 
 
 @dataclass(slots=True)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
 from reasoner.data.alignment import Interval, join_words, split_words
-from reasoner.data.edited import Edited, entities_after
+from reasoner.data.edited import Edited, counterparts, entities_after
 from reasoner.data.entities import tags_of_entities
 from reasoner.data.examples import Example, MissingColumnError, RowDroppedError, RowError, column, text_column
+from reasoner.data.features import EncodedRow
 from reasoner.data.gold_tags import check_words
 from reasoner.data.tag_schemes import OUTSIDE, Span, malformed, read_spans, write_spans
 from reasoner.losses import IGNORED
@@ -109,6 +110,25 @@ def edited_sentence(
     text = edited.text
     tokens = tuple(text[start:end] for start, end in words)
     return replace(example, tokens=tokens, ner_tags=tuple(tags), text=text, offsets=tuple(words))
+
+
+def token_counterparts(row: EncodedRow, copy: EncodedRow, edited: Edited | None) -> list[list[int]]:
+    """Return where in an edited copy each word's first token stands; see `Task.counterparts`.
+
+    Args:
+        row: the sentence, and features whose `info` tells (word, token, ...) of the words that are theirs.
+        copy: the edited sentence, and as many features.
+        edited: its text; None: it is as it was.
+    """
+    words = counterparts(edited, row.example.offsets, copy.example.offsets)
+    found = []
+    for feature, other in zip(row.features, copy.features, strict=True):
+        tokens = {item[0]: item[1] for item in other.info}
+        places = [IGNORED] * len(feature)
+        for word, token, *_ in feature.info:
+            places[token] = tokens.get(words.get(word, IGNORED), IGNORED)
+        found.append(places)
+    return found
 
 
 def spans_of(entities: Iterable[Mapping[str, Any]]) -> list[Span]:

@@ -37,10 +37,10 @@ def edited_rows(task: Task[Any, Any], examples: Sequence[Example], edit: Edit, *
         edit: what is done.
         seed: of what is drawn.
     """
-    others = _entities(task, examples)
+    others = entity_names(task, examples)
     rows = []
     for number, example in enumerate(examples):
-        made = _edited(task, example, edit, others, Random(f"{seed} {edit.name} {number}"))
+        made = edited_row(task, example, edit, others, Random(f"{seed} {edit.name} {number}"))
         rows += [] if made is None else [EditedRow(number, *made)]
     return rows
 
@@ -89,11 +89,8 @@ def augmented(
     rows = examples["train"]
     if isinstance(rows, StreamedRows):
         raise ConfigError("augmentation takes rows of memory, and train is a stream. Edit the rows of the stream.")
-    if not any(example.open_texts for example in rows):
-        raise ConfigError(
-            f"augmentation: rows of {type(task).__name__} have no texts that can be edited. Leave it out."
-        )
-    edits, others = chosen(config.augmentation_edits), _entities(task, rows)
+    refuse_rows("augmentation", task, rows)
+    edits, others = chosen(config.augmentation_edits), entity_names(task, rows)
     copies = [
         made[0]
         for copy in range(config.augmentation)
@@ -104,20 +101,38 @@ def augmented(
     return {**examples, "train": [*rows, *copies]}
 
 
+def refuse_rows(option: str, task: Task[Any, Any], examples: Sequence[Any]) -> None:
+    """Refuse rows of which none has a text that can be edited.
+
+    Raises:
+        ConfigError: which names the option.
+    """
+    if not any(example.open_texts for example in examples):
+        raise ConfigError(f"{option}: rows of {type(task).__name__} have no texts that can be edited. Leave it out.")
+
+
 def _any_edited(
     task: Task[Any, Any], example: Any, edits: Sequence[Edit], others: Mapping[str, Sequence[str]], random: Random
 ) -> tuple[Any, Mapping[str, Edited]] | None:
     """Return the row after one of the edits that change it; None: there is none."""
     for edit in random.sample(edits, len(edits)):
-        if (made := _edited(task, example, edit, others, random)) is not None:
+        if (made := edited_row(task, example, edit, others, random)) is not None:
             return made
     return None
 
 
-def _edited(
+def edited_row(
     task: Task[Any, Any], example: Any, edit: Edit, others: Mapping[str, Sequence[str]], random: Random
 ) -> tuple[Any, Mapping[str, Edited]] | None:
-    """Return the row after an edit, and its texts; None: nothing is changed."""
+    """Return the row after an edit, and its edited texts by name; None: nothing is changed.
+
+    Args:
+        task: of the row.
+        example: with gold.
+        edit: what is done.
+        others: see `entity_names`.
+        random: draws.
+    """
     texts = example.open_texts
     if not texts:
         return None
@@ -128,7 +143,7 @@ def _edited(
     return None if changed == example else (changed, edited)
 
 
-def _entities(task: Task[Any, Any], examples: Sequence[Any]) -> dict[str, Sequence[str]]:
+def entity_names(task: Task[Any, Any], examples: Sequence[Any]) -> dict[str, Sequence[str]]:
     """Return by type what entities are called in the rows, each once."""
     found: dict[str, dict[str, None]] = {}
     for example in examples:

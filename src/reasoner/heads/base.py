@@ -71,6 +71,9 @@ class TaskHead(nn.Module, ABC):
     scores_choices: ClassVar[bool] = False
     """Whether its records are scores, whose softmax over the choices of a row the task takes; `infer` divides them by
     the temperature, which is then fitted to the probabilities of predictions."""
+    outputs_at: ClassVar[str | None] = None
+    """What each of its outputs belongs to: "features", or "tokens" (tensors of (features, length, ...)). None: neither,
+    so that those for a row and for an edited copy of it cannot be compared as `consistency` does."""
     elsewhere: ClassVar[str] = ""
     """What whoever uses the folder without this library must know of the head, for the model card."""
     temperature: float = 1.0
@@ -115,12 +118,16 @@ class TaskHead(nn.Module, ABC):
     def divergence(self, outputs: Outputs, other: Outputs, batch: Batch) -> Tensor:
         """Return how far two passes over a batch are from saying the same, summed over what the loss counts: a scalar.
 
-        R-Drop adds it to the loss. As a rule it is half the sum of both Kullback-Leibler divergences (`losses`).
+        R-Drop and `consistency` add it to the loss. As a rule it is half the sum of both Kullback-Leibler divergences
+        (`losses`).
 
         Raises:
             ConfigError: if this head has none.
         """
-        raise ConfigError(f"r_drop: {type(self).__name__} has no divergence between two predictions. Leave it out.")
+        raise ConfigError(
+            f"{type(self).__name__} has no divergence between two predictions, which r_drop and consistency need. "
+            "Leave them out."
+        )
 
     def distillation(self, outputs: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """Return how far outputs are from a teacher's, summed over what the loss counts: a scalar.

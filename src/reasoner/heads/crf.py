@@ -39,6 +39,7 @@ class CRFHead(TaskHead):
     """
 
     auto_class = "AutoModelForTokenClassification"
+    outputs_at = "tokens"
     elsewhere = (
         "The scores of steps from label to label are in `head.safetensors`, which plain transformers does not read: it "
         "takes the best label of each token, and its results differ."

@@ -19,6 +19,7 @@ class MultipleChoiceHead(TaskHead):
     """
 
     auto_class = "AutoModelForMultipleChoice"
+    outputs_at = "features"
 
     def model_inputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return inputs of (choices, 1, length): transformers' class wants a dimension for choices."""

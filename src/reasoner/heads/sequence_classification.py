@@ -43,6 +43,7 @@ class SequenceClassificationHead(TaskHead):
     """
 
     auto_class: ClassVar[str | None] = "AutoModelForSequenceClassification"
+    outputs_at = "features"
     class_weights: torch.Tensor | None
 
     def __init__(

@@ -46,6 +46,7 @@ class TokenClassificationHead(TaskHead):
     """
 
     auto_class = "AutoModelForTokenClassification"
+    outputs_at = "tokens"
     class_weights: Tensor | None
     transitions: Tensor | None
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Self, Type
 
 from reasoner.data.edited import Edited, Mention
 from reasoner.data.examples import Example
-from reasoner.data.features import Feature
+from reasoner.data.features import EncodedRow, Feature
 from reasoner.data.labels import summed_weights
 from reasoner.errors import ConfigError, Problem
 from reasoner.registry import resolve
@@ -274,6 +274,13 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     def with_texts(self, example: ExampleT, edited: Mapping[str, Edited]) -> ExampleT:
         """Return the example with edited texts, its gold moved along; `edited` has names of `Example.open_texts`."""
         return replace(example, **{name: text.text for name, text in edited.items()})
+
+    def counterparts(self, row: EncodedRow, copy: EncodedRow, edited: Mapping[str, Edited]) -> list[list[int]] | None:
+        """Return for each token of each feature where it stands in that of an edited copy; -100: nowhere.
+
+        Asked where the head's outputs stand at tokens (`TaskHead.outputs_at`). None: nobody knows.
+        """
+        return None
 
     def said(self, prediction: PredictionT) -> frozenset[Said] | None:
         """Return what a prediction says, so that those for a row before and after an edit can be compared.

@@ -10,7 +10,7 @@ from reasoner.data import documents, sentences, word_shapes
 from reasoner.data.edited import Edited, Mention, mentions_of
 from reasoner.data.entities import entities_of_tags
 from reasoner.data.examples import RowError, column
-from reasoner.data.features import Feature
+from reasoner.data.features import EncodedRow, Feature
 from reasoner.data.gold_tags import commonest_tags, read_gold, types_of, unknown_tags, unnamed_numbers
 from reasoner.data.labels import (
     check_loss_settings,
@@ -153,9 +153,8 @@ class NER(Task[NERExample, Entities]):
 
     def in_context(self, examples: Iterable[NERExample], *, whole: bool) -> Iterable[NERExample]:
         """Return the examples with their neighbours in the document, if `document_context` asks for them."""
-        return (
-            documents.in_documents(examples, self.document_context, whole=whole) if self.document_context else examples
-        )
+        most = self.document_context
+        return documents.in_documents(examples, most, whole=whole) if most else examples
 
     def encode(self, examples: Rows, tokenizer: Any, *, max_length: int, stride: int) -> list[list[Feature]]:
         """Return a feature for each window of the text; each word has its label in the one window that owns it."""
@@ -164,10 +163,8 @@ class NER(Task[NERExample, Entities]):
         features = [self._features(example, group) for example, group in zip(examples, windows, strict=True)]
         if not self.document_context:
             return features
-        most, shapes = self.document_context, bool(self.case_features)
-        return documents.with_context(
-            features, windows, examples, tokenizer, most=most, max_length=max_length, shapes=shapes
-        )
+        room = {"most": self.document_context, "max_length": max_length}
+        return documents.with_context(features, windows, examples, tokenizer, shapes=bool(self.case_features), **room)
 
     def decode(self, records: Sequence[Any], features: Sequence[Sequence[Feature]], examples: Rows) -> list[Entities]:
         """Return for each text its entities: `{"entity_group", "word", "start", "end", "score", ...}`.
@@ -240,6 +237,10 @@ class NER(Task[NERExample, Entities]):
         if None in self.raw_tags(example):
             return example
         return edited_sentence(example, edited["text"], self._entities(example), self._scheme)
+
+    def counterparts(self, row: EncodedRow, copy: EncodedRow, edited: Mapping[str, Edited]) -> list[list[int]]:
+        """Return where words begin that stand for each other."""
+        return sentences.token_counterparts(row, copy, edited.get("text"))
 
     def said(self, prediction: Entities) -> frozenset[Said]:
         """Return the entities by type and place."""

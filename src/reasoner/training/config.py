@@ -39,7 +39,11 @@ class TrainingConfig:
     """How many edited copies of each training row are learned as well, each with one small edit that leaves what is
     right as it is (Ribeiro et al., 2020; see docs/robustness.md): an epoch is as much longer. 0: none."""
     augmentation_edits: Sequence[str] | None = None
-    """Names of the edits; None: all of them. Only with `augmentation`."""
+    """Names of the edits; None: all of them. Only with `augmentation` or `consistency`."""
+    consistency: float = 0.0
+    """Read each row beside an edited copy of it, another one in each epoch; learn both, and add this times the
+    divergence between what is predicted of them to the loss ("example consistency" of Zheng et al., 2021,
+    https://arxiv.org/abs/2106.08226; 1 to 5). A step takes twice the time. 0: no such copies."""
     counterfactuals: bool = False
     """Learn beside each training row what a small change makes of it after which another label is right for certain
     (Kaushik et al., 2020, https://arxiv.org/abs/1909.12434; see docs/behaviour.md for the changes)."""
@@ -261,7 +265,8 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     (f"{_COUNTS} logging_steps keep_checkpoints", "an integer of at least 1", _whole(1)),
     (f"{_LIMITS} max_length", "None or an integer of at least 1", _none_or(_whole(1))),
     (
-        "weight_decay warmup_steps max_grad_norm min_delta r_drop adversarial_epsilon language_modeling_weight",
+        "weight_decay warmup_steps max_grad_norm min_delta r_drop consistency adversarial_epsilon "
+        "language_modeling_weight",
         "a number of at least 0",
         _number(lambda x: x >= 0),
     ),

@@ -28,6 +28,9 @@ class Extras:
     """Gives the loss of predicting tokens of such a batch, for language modelling."""
     bias: Callable[[Any], Tensor] | None = None
     """Gives what a shortcut tells of such a batch, for training against it."""
+    copies: Callable[[Any], tuple[Any, Tensor | None]] | None = None
+    """Gives for such a batch one of the same rows after an edit, and (features, length): where each token stands there,
+    -100 where nowhere; None where outputs are of whole features. For consistency."""
     penalty: Callable[[], Tensor] | None = None
     """Gives what the weights cost where they are, a scalar; it is added to the mean loss."""
 
@@ -37,6 +40,10 @@ class Objective:
 
     R-Drop (Wu et al., 2021, https://arxiv.org/abs/2106.14448): two passes with other dropout. The objective is the mean
     of their losses plus `r_drop` times half the sum of both Kullback-Leibler divergences between what they predict.
+
+    Consistency (example consistency of Zheng et al., 2021, https://arxiv.org/abs/2106.08226): likewise, with the second
+    pass over an edited copy of each row; of tokens those are compared that stand in each other's place. What the loss
+    is over is the mean of what both are over.
 
     Adversarial training (Miyato et al., 2017, https://arxiv.org/abs/1605.07725, equations 4 to 6): the embedded tokens
     of each sequence are moved by `adversarial_epsilon` along the gradient of the objective, and the loss of one more
@@ -59,7 +66,7 @@ class Objective:
         model: has `loss`, and for R-Drop `divergence(outputs, other, batch)`: a scalar, summed over what the loss
             counts; likewise for distillation `distillation(outputs, teacher, batch, temperature=)`; for debiasing
             `debiased(outputs, bias, form)`.
-        config: `r_drop`, `adversarial_epsilon`, `distillation`, `debias` and `language_modeling_weight`.
+        config: `r_drop`, `consistency`, `adversarial_epsilon`, `distillation`, `debias`, `language_modeling_weight`.
         extras: what these need.
         precision: gives a context for the forward passes.
 
@@ -80,6 +87,7 @@ class Objective:
             "adversarial_epsilon": (config.adversarial_epsilon, extras.embeddings, "embeddings"),
             "teacher": (config.teacher is not None, extras.teacher, "teacher"),
             "debias": (config.debias is not None, extras.bias, "bias"),
+            "consistency": (config.consistency, extras.copies, "copies"),
             "language_modeling_weight": (config.language_modeling_weight, extras.text_loss, "text_loss"),
         }
         for name, (is_on, given, what) in wanted.items():
@@ -87,8 +95,9 @@ class Objective:
                 raise ConfigError(f"{name}: the trainer lacks what it needs for that. Give Extras({what}=...).")
         self.model, self.precision, self.embeddings = model, precision, extras.embeddings
         self.teacher, self.text_loss, self.bias = extras.teacher, extras.text_loss, extras.bias
-        self.penalty = extras.penalty
-        self.r_drop, self.epsilon = config.r_drop, config.adversarial_epsilon
+        self.penalty, self.copies = extras.penalty, extras.copies
+        self.beside = config.consistency or config.r_drop  # what it weighs that two passes say the same
+        self.epsilon = config.adversarial_epsilon
         self.weight, self.temperature = config.distillation
         self.form, _ = config.debiasing
         self.text_weight = config.language_modeling_weight
@@ -105,10 +114,12 @@ class Objective:
         with self._kept() as tokens:
             with self.precision():
                 outputs, loss, objective = self._run(batch)
-                if self.r_drop:
-                    other, second, of_second = self._run(batch)
-                    loss = loss._replace(total=(loss.total + second.total) / 2)
-                    objective = (objective + of_second) / 2 + self.r_drop * self._divergence(outputs, other, batch)
+                if self.beside:
+                    copy, places = (batch, None) if self.copies is None else self.copies(batch)
+                    other, second, of_second = self._run(copy)
+                    loss = LossSum((loss.total + second.total) / 2, (loss.count + second.count) / 2)
+                    apart = self._divergence(outputs, _placed(other, outputs, places), batch)
+                    objective = (objective + of_second) / 2 + self.beside * apart
                 if self.text_loss is not None:
                     text = self.text_loss(batch)
                     objective = objective + self.text_weight * loss.count * text.total / text.count
@@ -140,7 +151,7 @@ class Objective:
 
     def _divergence(self, outputs: Any, other: Any, batch: Any) -> Tensor:
         divergence: Tensor = self.model.divergence(outputs, other, batch)  # type: ignore[operator]
-        if not self._compared and divergence.item() == 0:
+        if self.copies is None and not self._compared and divergence.item() == 0:
             say("r_drop: both passes over the first batch gave the same, since no dropout is active. Give dropout=0.1, "
                 "or leave r_drop out: it only doubles the time.")  # fmt: skip
         self._compared = True
@@ -177,6 +188,23 @@ class Objective:
             yield
         finally:
             hook.remove()
+
+
+def _placed(other: dict[str, Tensor], outputs: dict[str, Tensor], places: Tensor | None) -> dict[str, Tensor]:
+    """Return the outputs of a copy where those of a row stand; where no token of it does, the row's own.
+
+    Args:
+        other: of the copy; each (features, its length, ...).
+        outputs: of the row; each (features, length, ...).
+        places: (features, length), see `Extras.copies`; None: outputs are of whole features, and stay.
+    """
+    if places is None:
+        return other
+    rows, there = torch.arange(len(places), device=places.device).unsqueeze(1), places >= 0
+    return {
+        name: torch.where(there.view(*there.shape, *[1] * (own.ndim - 2)), other[name][rows, places.clamp(min=0)], own)
+        for name, own in outputs.items()
+    }
 
 
 @torch.no_grad()
