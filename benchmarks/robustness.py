@@ -20,7 +20,7 @@ import workload
 import reasoner
 
 LENGTH = 128
-SIDES = {"plain": {}, "augmented": {"augmentation": 1}, "consistent": {}}
+SIDES = ("plain", "augmented", "consistent")
 
 
 def main() -> None:
@@ -28,8 +28,9 @@ def main() -> None:
     parser.add_argument("task", choices=["ner", "nli"])
     parser.add_argument("--data", required=True, type=Path, help="folder of WNUT-17 or of the SNLI cut")
     parser.add_argument("--model", help="folder or Hub id; default: the embedded MiniLM")
-    parser.add_argument("--sides", nargs="+", choices=sorted(SIDES), default=list(SIDES))
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--consistency", type=float, default=2.0, help="the weight of saying the same")
+    parser.add_argument("--edits", nargs="+", help="names of the edits of the copies; default: all")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
@@ -52,8 +53,12 @@ def main() -> None:
 
 def card_of(side: str, splits: dict, arguments: argparse.Namespace) -> reasoner.RobustnessCard:
     """Train, if that is not done, and measure."""
-    settings = {"consistency": arguments.consistency} if side == "consistent" else SIDES[side]
+    of_sides = {"augmented": {"augmentation": 1}, "consistent": {"consistency": arguments.consistency}}
+    settings = of_sides.get(side, {})
     named = "".join(f"-{value:g}" for value in settings.values())
+    if settings and arguments.edits:
+        settings = {**settings, "augmentation_edits": arguments.edits}
+        named += "-" + "-".join(edit.replace(" ", "_") for edit in arguments.edits)
     folder = arguments.output / f"{arguments.task}-{side}{named}-{arguments.epochs}-epochs-seed-{arguments.seed}"
     if not (folder / "reasoner_config.json").exists():
         reasoner.fine_tune(
