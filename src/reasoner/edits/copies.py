@@ -92,10 +92,10 @@ class _Copies:
         ]
         features = [copies[example].features[number] for example, number in zip(examples, numbers, strict=True)]
         batches = self.predictor.batches(Encoded(features, [[feature] for feature in features]))
-        made = replace(batches.collate(list(range(len(features)))), group=batch.group.cpu())
         device = batch.group.device
+        made = replace(batches.collate(list(range(len(features)))).to(device), group=batch.group)
         if self.predictor.model.head.outputs_at == "features":
-            return made.to(device), None
+            return made, None
         rows = [(copies[example].places or ())[number] for example, number in zip(examples, numbers, strict=True)]
         own, other = batch.inputs["input_ids"].shape[1], made.inputs["input_ids"].shape[1]
         places = torch.full((len(rows), own), IGNORED)
@@ -103,7 +103,7 @@ class _Copies:
             left = batches.padding_side == "left"
             start, shift = (own - len(row), other - len(feature)) if left else (0, 0)
             places[number, start : start + len(row)] = torch.tensor([n + shift if n >= 0 else n for n in row])
-        return made.to(device), places.to(device)
+        return made, places.to(device)
 
     def _copy(self, example: int, random: Random) -> _Copy:
         row, features, task = self.examples[example], self.features[example], self.predictor.task

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reasoner
+from gradients import collected, first_gradient, same
 from reasoner.data.alignment import split_words
 from reasoner.data.edited import Edited, Replacement, counterparts, words_after
 from reasoner.edits.copies import with_copies
@@ -22,7 +23,6 @@ from reasoner.tasks.qa import QuestionAnswering
 from reasoner.training import parts
 from reasoner.training.config import TrainingConfig
 from reasoner.training.objective import Extras
-from reasoner.training.trainer import Trainer
 
 TASKS = {"nli": NLI(), "multi": Classification(kind="multi"), "multiple_choice": MultipleChoice(), "ner": NER(),
          "crf": NER(head="crf")}  # fmt: skip
@@ -37,20 +37,7 @@ def gradient(predictor, data, config, *, seed=5):
     """Return the gradient of the first batch's objective as the trainer sums it up, the loss, and the batch."""
     batches = predictor.batches(data, batch_size=8)
     copies = with_copies(predictor, data, config).copies
-    trainer = Trainer(predictor.model, batches, config=config, extras=Extras(copies=copies))
-    trainer.model.train()
-    trainer.optimizer.zero_grad()
-    torch.manual_seed(seed)
-    batch = next(iter(batches))
-    (loss,) = trainer._micro_batches.run([batch], trainer.backward, trainer.optimizer.zero_grad)
-    return {n: w.grad.clone() for n, w in predictor.model.named_parameters() if w.grad is not None}, loss, batch
-
-
-def same(ours, theirs, tolerance=1e-9):
-    for name, value in ours.items():
-        scale = max(1.0, theirs[name].abs().max().item())
-        torch.testing.assert_close(value, theirs[name], rtol=tolerance, atol=tolerance * scale, msg=name)
-    assert max(value.abs().max().item() for value in ours.values()) > 1e-4
+    return first_gradient(predictor, batches, config=config, extras=Extras(copies=copies), seed=seed)
 
 
 # --- what stands in whose place -------------------------------------------------------------------------------------
@@ -149,9 +136,7 @@ def test_the_gradient_is_the_formula(prepare, task):
     copy, places = with_copies(predictor, data, config).copies(batch)
     total, divergences, losses = by_hand(reference, task, batch, copy, places)
     assert divergences.item() > 1e-3
-    weights = dict(reference.named_parameters())
-    wanted = torch.autograd.grad(total + 0.7 * divergences, list(weights.values()), allow_unused=True)
-    same(ours, dict(zip(weights, wanted, strict=True)))
+    same(ours, collected(reference, total + 0.7 * divergences))
     torch.testing.assert_close(loss.total, total.detach(), rtol=1e-9, atol=1e-9)  # the task's own
     assert loss.count.item() == sum(loss.count.item() for loss in losses) / 2
 

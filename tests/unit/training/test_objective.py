@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 import reasoner
+from gradients import collected, first_gradient, same
 from reasoner.errors import ConfigError
 from reasoner.losses import binary_divergence, divergence, grouped_divergence
 from reasoner.notices import collect
@@ -33,27 +34,8 @@ def gradients(predictor, data, *, batch_size=8, seed=5, callbacks=(), **settings
     config = TrainingConfig(use_cpu=True, bf16=False, learning_rate=1e-3, fast_dropout=False, **settings)
     batches = predictor.batches(data, batch_size=batch_size)
     embeddings = predictor.model.network.get_input_embeddings()
-    trainer = Trainer(predictor.model, batches, config=config, extras=Extras(embeddings), callbacks=callbacks)
-    trainer.model.train()
-    trainer.optimizer.zero_grad()
-    torch.manual_seed(seed)
-    batch = next(iter(batches))
-    (loss,) = trainer._micro_batches.run([batch], trainer.backward, trainer.optimizer.zero_grad)
-    return {n: w.grad.clone() for n, w in predictor.model.named_parameters() if w.grad is not None}, loss, batch
-
-
-def same(ours, theirs, tolerance=1e-9):
-    assert ours.keys() == theirs.keys()
-    for name, gradient in ours.items():
-        scale = max(1.0, theirs[name].abs().max().item())
-        torch.testing.assert_close(gradient, theirs[name], rtol=tolerance, atol=tolerance * scale, msg=name)
-    assert max(gradient.abs().max().item() for gradient in ours.values()) > 1e-4
-
-
-def collected(model, total):
-    weights = dict(model.named_parameters())
-    found = torch.autograd.grad(total, list(weights.values()), allow_unused=True)
-    return {name: gradient for name, gradient in zip(weights, found, strict=True) if gradient is not None}
+    extras = Extras(embeddings)
+    return first_gradient(predictor, batches, config=config, extras=extras, seed=seed, callbacks=callbacks)
 
 
 # --- R-Drop ---------------------------------------------------------------------------------------------------------
