@@ -99,12 +99,15 @@ def _end_mark(text: str, row: Editable, name: str, random: Random) -> Iterator[R
 
 
 def _contractions(text: str, row: Editable, name: str, random: Random) -> Iterator[Replacement]:
-    """Contract two words, or write them out; the first word stays as it is: `do|n't`, `it|'s`."""
+    """Contract two words, or write them out; the first word stays as it is: `do|n't`, `it|'s`; "it is not": once."""
+    taken: set[int] = set()  # characters of the pairs that are contracted
     for pair, short in words.CONTRACTIONS.items():
         first, second = pair.split()
         rest = short[len(first) :]
-        for match in re.finditer(rf"\b{first}( {second})\b", text, re.IGNORECASE):
-            yield Replacement(*match.span(1), rest)
+        for match in re.finditer(rf"\b{first}( {second})\b(?!\s*n['\u2019]t\b)", text, re.IGNORECASE):
+            if taken.isdisjoint(range(*match.span())):
+                taken.update(range(*match.span()))
+                yield Replacement(*match.span(1), rest)
         if rest != "'s":  # "it's" may be "it has"
             for match in re.finditer(rf"\b{first}({rest})\b".replace("'", "['\u2019]"), text, re.IGNORECASE):
                 yield Replacement(*match.span(1), f" {second}")
@@ -193,7 +196,8 @@ def _aside(row: Editable, random: Random) -> Replacements:
         return {}
     mark = re.search(r"\s*[.!]?$", written)
     assert mark is not None
-    return {name: [Replacement(mark.start(), mark.start(), " " + random.choice(words.ASIDES))]}
+    place = len(written) if row.touches(name, mark.start(), len(written)) else mark.start()  # "Acme Inc.": its own mark
+    return {name: [Replacement(place, place, " " + random.choice(words.ASIDES))]}
 
 
 EDITS: tuple[Edit, ...] = (

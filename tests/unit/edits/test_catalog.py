@@ -46,6 +46,8 @@ def edited(name: str, text: str, mentions: list[tuple[int, int, str]] = (), othe
         ("contractions", "They do not know; It is late", "They don't know; It's late"),
         ("contractions", "She didn't. He doesn’t.", "She did not. He does not."),
         ("contractions", "it's been Paul's, we are", "it's been Paul's, we're"),
+        ("contractions", "It is not true, they are not here.", "It isn't true, they aren't here."),
+        ("contractions", "There is n't one, it is late.", "There is n't one, it's late."),
         ("number format", "five of 12 and 25000 or 1,000", "5 of twelve and 25,000 or 1000"),
         ("number format", "in 1984, 3.5% of $7, 10:30, no-one, 3-4", "in 1984, 3.5% of $7, 10:30, no-one, 3-4"),
         ("names", "nothing here", "nothing here"),
@@ -70,6 +72,12 @@ def test_a_name_that_is_an_entity_stays_and_its_entity_is_swapped_for_one_of_its
     others = {"PER": ["Paris", "Ada Lovelace"], "LOC": ["Paris", "Rome"]}
     assert edited("entities", "Paris lives in Paris", entity, others.items()) == "Ada Lovelace lives in Rome"
     assert edited("entities", "Paris lives in Paris", entity, {"PER": ["Paris"]}.items()) == "Paris lives in Paris"
+
+
+@pytest.mark.parametrize("text", ["He works for Acme Inc.", "He works for John R. Arthur , Jr . "])
+def test_an_aside_stands_behind_an_entity_that_ends_in_the_last_mark(text):
+    made = edited("aside", text, [(len("He works for "), len(text.rstrip()), "X")])
+    assert made.startswith(text.rstrip() + " ") and len(made) > len(text) + 5
 
 
 def test_typing_errors_are_few_and_inside_longer_words():
