@@ -72,7 +72,10 @@ def bias(
         name, examples = scored_rows(predictor.task, data, split=split, columns=columns)
         outcomes = []
         for group in groups:
-            rows = [row for row in examples if any(group.tells(text) for text in row.open_texts.values())]
+            telling = [row for row in examples if any(group.tells(text) for text in row.named_texts.values())]
+            rows = [row for row in telling if any(_told(predictor.task, group, it, row)[1] for it in group.words)]
+            if left := len(telling) - len(rows):
+                say(f"bias: {left} rows of {name} with a word of '{group.name}' cannot be edited and are left out.")
             if len(rows) < LEAST_ROWS:
                 say(f"bias: {len(rows)} rows of {name} have a word of '{group.name}', which is left out.")
                 continue
@@ -111,18 +114,22 @@ def _outcome(predictor: Predictor, group: WordGroup, rows: Sequence[Any], split:
 def _version(predictor: Predictor, group: WordGroup, value: str, rows: Sequence[Any], split: str) -> _Version:
     """Return the rows as told of a value."""
     task = predictor.task
-    examples, edits = [], []
-    for row in rows:
-        made = {name: Edited.of(text, group.replacements(text, value)) for name, text in row.open_texts.items()}
-        edited = {name: text for name, text in made.items() if text.replacements}
-        examples.append(task.with_texts(row, edited) if edited else row)
-        edits.append(edited)
+    told = [_told(task, group, value, row) for row in rows]
+    examples = [example for example, _ in told]
     predictions = predictor.evaluate_examples(examples, name=f"{split}, {group.name}: {value}").predictions
     said = [
         said_after(task.said(one), {name: text.inverse for name, text in edited.items()})
-        for one, edited in zip(predictions, edits, strict=True)
+        for one, (_, edited) in zip(predictions, told, strict=True)
     ]
     return _Version(examples, predictions, said)
+
+
+def _told(task: Task[Any, Any], group: WordGroup, value: str, row: Any) -> tuple[Any, dict[str, Edited]]:
+    """Return a row as told of a value, and its edited texts; none, where it stays as it is."""
+    made = {name: Edited.of(text, group.replacements(text, value)) for name, text in row.named_texts.items()}
+    edited = {name: text for name, text in made.items() if text.replacements}
+    example = task.with_texts(row, edited) if edited else row
+    return example, {} if example == row else edited
 
 
 # --- gaps ------------------------------------------------------------------------------------------------------------

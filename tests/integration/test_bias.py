@@ -89,7 +89,9 @@ def test_the_report_can_be_read_and_entities_move_along(lively_bert: Path, caplo
     }
     data = {"train": [sentence] * 8, "validation": [sentence] * 2, "test": [sentence] * 3}
     result = reasoner.fine_tune(lively_bert, data, task="ner", **{**SETTINGS, "num_train_epochs": 1})
-    report = reasoner.bias(result, data)
+    unscored = {**sentence, "ner_tags": ["B-PER", "O", "O", "O", "O", -100]}  # its text cannot be edited
+    report = reasoner.bias(result, {**data, "test": [*data["test"], unscored]})
+    assert "1 rows of test with a word of 'gender' cannot be edited and are left out." in caplog.text
     assert [outcome.name for outcome in report.outcomes] == ["gender"]
     assert "0 rows of test have a word of 'nationality'" in caplog.text
     assert max(map(len, str(report).splitlines())) <= 80

@@ -313,6 +313,22 @@ def test_a_row_on_both_sides(look: Any, task: str, first: str, second: str) -> N
     assert f"Take them out of {first}" in finding.remedy
 
 
+def test_another_pair_of_a_text_is_another_row(look: Any) -> None:
+    text = "Maria Silva works for Norvex Ltd."
+    pairs = [{"text": text, "head": [0, 11], "tail": [22, 32], "label": "works for"}]
+    pairs += [{"text": text, "head": [22, 32], "tail": [0, 11], "label": "no relation"}]
+    pack = reasoner.synthetic.relation_pack(train=20, validation=8, test=8)
+    pack["train"].append(pairs[0])
+    pack["test"].append(pairs[1])
+    both = {**pack, "train": [*pack["train"], pairs[1]]}
+    assert "contradiction" not in {item.code for item in look(both, "relation").findings}
+    assert not {"leakage", "near_leakage"} & {item.code for item in look(pack, "relation").findings}
+    pack["test"][-1] = {**pairs[0], "text": text.upper()}
+    pack["train"].append({**pairs[0], "label": "no relation"})
+    found = {item.code: item.places for item in look(pack, "relation").findings}
+    assert (found["near_leakage"], found["contradiction"]) == (("test, row 9",), ("train, row 22",))
+
+
 def test_a_row_on_both_sides_with_other_gold(look: Any, nli: Any) -> None:
     other = next(label for label in THREE if label != nli["train"][8]["label"])
     nli["test"][3] = {**nli["train"][8], "label": other}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from functools import cache
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -16,15 +16,15 @@ FEW = 0.01
 """Share of a split's rows up to which it is a note, and no warning: it cannot move a score by a point."""
 _MARKS_AND_SPACE = re.compile(r"[\W_]+", re.ASCII)
 
-Key = tuple[str, ...]
-
 
 class Line(NamedTuple):
     """An example as it is compared."""
 
     where: str
-    key: Key
-    """All its texts."""
+    key: Hashable
+    """All its texts, and the places that it is about."""
+    texts: tuple[str, ...]
+    """The same, the places by what stands there."""
     gold: Any
     example: Any
 
@@ -36,7 +36,7 @@ Pair = tuple[Line, Line]
 def check_duplicates(subject: Subject) -> Iterator[Finding]:
     """Find, inside each split, rows that repeat an earlier one, and rows of equal input with other gold."""
     for split in subject.examples:
-        first: dict[Key, Line] = {}
+        first: dict[Hashable, Line] = {}
         repeated: list[Pair] = []
         opposed: list[Pair] = []
         for line in _lines(subject, split):
@@ -58,15 +58,15 @@ def check_leakage(subject: Subject) -> Iterator[Finding]:
     lines = {split: _lines(subject, split) for split in subject.examples}
     for first, second in combinations(lines, 2):
         exact = {line.key: line for line in reversed(lines[first])}
-        near = {_normalised(line.key): line for line in reversed(lines[first])}
+        near = {_normalised(line): line for line in reversed(lines[first])}
         same: list[Pair] = []
         alike: list[Pair] = []
         rest: list[Line] = []
         for line in lines[second]:
             if line.key in exact:
                 same.append((line, exact[line.key]))
-            elif any(_normalised(line.key)) and _normalised(line.key) in near:
-                alike.append((line, near[_normalised(line.key)]))
+            elif any(_normalised(line)) and _normalised(line) in near:
+                alike.append((line, near[_normalised(line)]))
             else:
                 rest.append(line)
         total = len(lines[second])
@@ -99,11 +99,13 @@ def _shared(first: str, second: str, ours: Sequence[Line], rest: Sequence[Line],
 def _lines(subject: Subject, split: str) -> list[Line]:
     """Return the examples of a split that have texts."""
     pairs = zip(subject.examples[split], subject.gold[split], strict=True)
-    return [
-        Line(example.where, key, _gold(example, names), example)
-        for example, names in pairs
-        if (key := tuple(example.texts.values()))
-    ]
+    lines = []
+    for example, names in pairs:
+        if texts := tuple(example.texts.values()):
+            places = tuple(texts[0][start:end] for start, end in example.marked)
+            gold = _gold(example, names)
+            lines.append(Line(example.where, (texts, example.marked), texts + places, gold, example))
+    return lines
 
 
 def _gold(example: Any, names: tuple[str, ...]) -> Any:
@@ -125,8 +127,8 @@ def _pairs(code: str, what: str, remedy: str, pairs: Sequence[Pair], total: int)
         )
 
 
-def _normalised(key: Key) -> Key:
-    return tuple(_normalise(text) for text in key)
+def _normalised(line: Line) -> tuple[str, ...]:
+    return tuple(_normalise(text) for text in line.texts)
 
 
 @cache

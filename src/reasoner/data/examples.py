@@ -72,6 +72,16 @@ class Example:
         return {name: text for name, text in self.texts.items() if getattr(self, name, None) == text}
 
     @property
+    def named_texts(self) -> dict[str, str]:
+        """The `open_texts`, and those where a name must become another one in step with them, and nothing else may."""
+        return self.open_texts
+
+    @property
+    def marked(self) -> tuple[tuple[int, int], ...]:
+        """Start and end, in the first text, of each place that the row is about: another place makes another row."""
+        return ()
+
+    @property
     def group(self) -> Hashable:
         """What examples share that must not stand on both sides of a split."""
         return tuple(getattr(self, item.name) for item in fields(self) if item.compare)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from reasoner.data.edited import Mention, Replacement
@@ -27,6 +27,8 @@ class Editable:
     """What is gold in them: entities with their types, answers without. Most edits leave it alone."""
     others: Mapping[str, Sequence[str]]
     """By type, what entities of it are called in the other rows, each once."""
+    beside: Mapping[str, str] = field(default_factory=dict)
+    """Further texts, such as choices, where names are swapped in step and nothing else is done."""
 
     def touches(self, name: str, start: int, end: int) -> bool:
         """Return whether characters of a text are part of something gold."""
@@ -140,17 +142,18 @@ def _numbers(text: str, row: Editable, name: str, random: Random) -> Iterator[Re
 def swapped(known: Sequence[str]) -> Callable[[Editable, Random], Replacements]:
     """Return `make` that puts other words for those of a list, the same one for the same one in all texts of a row.
 
-    Answers are changed in step. What has a type in the gold stays: see `entities`.
+    Answers and choices are changed in step. What has a type in the gold stays: see `entities`.
     """
     pattern = re.compile(rf"(?<!\w)({'|'.join(map(re.escape, known))})(?!\w)")
 
     def make(row: Editable, random: Random) -> Replacements:
-        found = [(name, match) for name, text in row.texts.items() for match in pattern.finditer(text)]
+        texts = {**row.texts, **row.beside}
+        found = [(name, match) for name, text in texts.items() for match in pattern.finditer(text)]
         typed = {name: [mention for mention in of if mention.type] for name, of in row.mentions.items()}
         tagged = Editable(row.texts, typed, row.others)
         held = {match[1] for name, match in found if tagged.touches(name, *match.span())}
         others = _others([match[1] for _, match in found], known, random)
-        pieces: dict[str, list[Replacement]] = {name: [] for name in row.texts}
+        pieces: dict[str, list[Replacement]] = {name: [] for name in texts}
         for name, match in found:
             if match[1] not in held and match[1] in others:
                 pieces[name].append(Replacement(*match.span(), others[match[1]]))

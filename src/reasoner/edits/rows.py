@@ -133,11 +133,12 @@ def edited_row(
         others: see `entity_names`.
         random: draws.
     """
-    texts = example.open_texts
+    texts, named = example.open_texts, example.named_texts
     if not texts:
         return None
-    made = edit.make(Editable(texts, task.mentions(example), others), random)
-    edited = {name: Edited.of(texts[name], pieces) for name, pieces in made.items()}
+    beside = {name: text for name, text in named.items() if name not in texts}
+    made = edit.make(Editable(texts, task.mentions(example), others, beside), random)
+    edited = {name: Edited.of(named[name], pieces) for name, pieces in made.items()}
     edited = {name: text for name, text in edited.items() if text.text != text.before}
     changed = task.with_texts(example, edited) if edited else example
     return None if changed == example else (changed, edited)

@@ -96,9 +96,8 @@ def schema_of(task: Task[Any, Any]) -> type[Example]:
 
 
 def text_key(example: Example) -> Hashable:
-    """Return what rows with the same texts have in common."""
-    marks = tuple(getattr(example, name, None) for name in ("head", "tail"))  # pairs of one text are rows of their own
-    return (*sorted(example.texts.items()), marks)
+    """Return what rows of the same input have in common."""
+    return (*sorted(example.texts.items()), example.marked)
 
 
 def named(columns: Mapping[str, Any], schema: type[Example]) -> dict[str, Any]:

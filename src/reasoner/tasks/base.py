@@ -272,7 +272,7 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
         return {}
 
     def with_texts(self, example: ExampleT, edited: Mapping[str, Edited]) -> ExampleT:
-        """Return the example with edited texts, its gold moved along; `edited` has names of `Example.open_texts`."""
+        """Return the example with edited texts, its gold moved along; `edited` has names of `Example.named_texts`."""
         return replace(example, **{name: text.text for name, text in edited.items()})
 
     def counterparts(self, row: EncodedRow, copy: EncodedRow, edited: Mapping[str, Edited]) -> list[list[int]] | None:

@@ -9,6 +9,7 @@ from random import Random
 from string import ascii_uppercase
 from typing import Any, ClassVar, Self
 
+from reasoner.data.edited import Edited
 from reasoner.data.examples import Example, RowError, column, label_column, text_column
 from reasoner.data.features import Feature
 from reasoner.data.prompts import Asked
@@ -60,6 +61,11 @@ class MultipleChoiceExample(Example):
         """Context, question, and the choices, one a line."""
         context = {} if self.context is None else {"context": self.context}
         return {**context, "question": self.question, "choices": "\n".join(self.choices)}
+
+    @property
+    def named_texts(self) -> dict[str, str]:
+        """Context and question, and each choice: who is called otherwise there is so in the choices too."""
+        return {**self.open_texts, **{_choice(number): text for number, text in enumerate(self.choices)}}
 
     @property
     def group(self) -> tuple[str, str]:
@@ -199,6 +205,14 @@ class MultipleChoice(Prompted[MultipleChoiceExample, dict[str, Any]]):
         """Return whether the right choice was taken."""
         return [p["choice"] == example.label for p, example in zip(predictions, examples, strict=True)]
 
+    def with_texts(self, example: MultipleChoiceExample, edited: Mapping[str, Edited]) -> MultipleChoiceExample:
+        """Return the example with edited texts; choices are edited by their names in `named_texts`."""
+        choices = [_choice(number) for number in range(len(example.choices))]
+        changed = {number: edited[name].text for number, name in enumerate(choices) if name in edited}
+        texts = {name: text for name, text in edited.items() if name not in choices}
+        after = tuple(changed.get(number, text) for number, text in enumerate(example.choices))
+        return replace(super().with_texts(example, texts), choices=after)
+
     def said(self, prediction: dict[str, Any]) -> frozenset[Said]:
         """Return the choice."""
         return frozenset([Said(str(prediction["choice"]))])
@@ -242,6 +256,11 @@ def _shuffled(example: MultipleChoiceExample, random: Random) -> MultipleChoiceE
     order = random.sample(range(len(example.choices)), len(example.choices))
     label = None if example.label is None else order.index(example.label)
     return replace(example, choices=tuple(example.choices[index] for index in order), label=label)
+
+
+def _choice(number: int) -> str:
+    """Return the name of a choice among the texts of a row."""
+    return f"choice {number + 1}"
 
 
 def _choices(value: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -59,6 +59,11 @@ class RelationExample(Example):
         return
 
     @property
+    def marked(self) -> tuple[tuple[int, int], ...]:
+        """Head and tail: another pair of a text is another row."""
+        return (self.head, self.tail)
+
+    @property
     def group(self) -> str:
         """A text may have several pairs: they must not stand on both sides of a split."""
         return self.text.casefold()

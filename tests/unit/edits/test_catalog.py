@@ -80,6 +80,19 @@ def test_an_aside_stands_behind_an_entity_that_ends_in_the_last_mark(text):
     assert made.startswith(text.rstrip() + " ") and len(made) > len(text) + 5
 
 
+def test_who_is_called_otherwise_is_so_in_the_choices_too():
+    row = {"context": "Maria met Peter.", "question": "Who met Peter?", "choices": ["Maria", "Nobody"], "label": 0}
+    example = reasoner.MultipleChoice.Example.from_columns(row, where="row 1")
+    (changed,) = edited_rows(reasoner.MultipleChoice(), [example], BY_NAME["names"], seed=0)
+    after = changed.example
+    name = after.choices[0]
+    assert name != "Maria" and after.context.startswith(f"{name} met ") and after.choices[1] == "Nobody"
+    assert after.question == f"Who met {after.context.split()[2]}?".replace(".", "")
+    for edit in set(BY_NAME) - SWAPS:
+        for other in edited_rows(reasoner.MultipleChoice(), [example], BY_NAME[edit], seed=0):
+            assert other.example.choices == example.choices
+
+
 def test_typing_errors_are_few_and_inside_longer_words():
     text = "the quick brown foxes jumped over sleepy dogs while reading seventeen novels about gardens and rivers"
     for seed in range(30):
