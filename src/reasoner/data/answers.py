@@ -30,6 +30,10 @@ def answers_of_column(value: Any, context: str) -> tuple[Answer, ...]:
     elif isinstance(value, (list, tuple)) and all(isinstance(item, Mapping) for item in value):
         texts, starts = [item.get("text") for item in value], [item.get("answer_start") for item in value]
     else:
+        texts = starts = 0
+    if isinstance(texts, str) and isinstance(starts, int):  # one answer, without lists
+        texts, starts = [texts], [starts]
+    if not all(isinstance(part, (list, tuple)) or part is None for part in (texts, starts)):
         raise RowError("answers has another form", "Give {'text': [...], 'answer_start': [...]}.")
     texts, starts = list(texts or ()), list(starts or ())
     if len(texts) != len(starts):

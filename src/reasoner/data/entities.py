@@ -100,4 +100,4 @@ def _entity(entity: Any) -> tuple[int, int, str]:
         raise RowError(f"the entity {entity!r:.60} has offsets that are no whole numbers", "Count characters from 0.")
     if not is_tag(f"B-{label}") or label is None:
         raise RowError(f"the entity {entity!r:.60} has no label", "Name its type, such as 'PER'.", about_labels=True)
-    return start, end, label
+    return start, end, str(label)

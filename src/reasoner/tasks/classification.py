@@ -83,6 +83,9 @@ class ClassificationExample(Example):
             raise RowError(what, NO_GOLD_IN_LIST, about_labels=True)
         else:
             label = tuple(scalar_label(item) for item in raw)
+            if len(set(label)) < len(label) and set(label) <= {0, 1}:
+                what = f"label {list(raw)!r:.60} is a 0 or 1 for each label, it seems"
+                raise RowError(what, "Give the names or numbers of those that hold: [1] for [0, 1, 0].")
         return cls(text=text_column(columns, "text", cls), text_pair=pair, label=label, where=where)
 
     @property

@@ -34,6 +34,12 @@ def config(tiny_bert):
     return AutoConfig.from_pretrained(tiny_bert)
 
 
+@pytest.mark.parametrize("label", [[0, 1, 0], [1.0, 1.0], (0, 0)])
+def test_a_0_or_1_for_each_label_is_not_taken_for_the_labels_names(label):
+    with pytest.raises(DataError, match=r"is a 0 or 1 for each label, it seems\. Give the names or numbers of those"):
+        examples([1], label)
+
+
 def examples(*labels, split="train"):
     rows = [{"text": f"text {number}", "label": label} for number, label in enumerate(labels)]
     return examples_from_rows(read_splits({split: rows}), ClassificationExample)[split]

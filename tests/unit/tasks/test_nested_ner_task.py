@@ -62,6 +62,10 @@ def test_overlapping_entities_are_read_in_words():
     }  # fmt: skip
 
 
+def test_a_type_that_is_a_number_is_a_name_like_others():
+    assert row([(0, 10, 3), (14, 21, "LOC")]).spans == {Span("3", 0, 1), Span("LOC", 2, 3)}
+
+
 def test_what_is_widened_or_stands_twice_is_counted():
     with counting() as counted:
         assert row([(0, 10, "A"), (0, 9, "A"), (2, 10, "A")]).spans == {Span("A", 0, 1)}

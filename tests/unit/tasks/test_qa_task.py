@@ -361,6 +361,9 @@ def test_of_several_places_the_only_one_nearby_is_taken():
         (answer(3, 0), "answer 3 at 0 is not a text at a number. Give a string and an integer."),
         (answer("Anna", None), "answer 'Anna' at None is not a text at a number"),
         ({"text": ["Anna"], "answer_start": []}, "answers has 1 texts and 0 offsets. Give one answer_start per text."),
+        ({"text": "Anna", "answer_start": [0]}, "answers has another form."),
+        ({"text": ["Anna"], "answer_start": 0}, "answers has another form."),
+        (3, "answers has another form."),
         ("Anna", "answers has another form. Give {'text': [...], 'answer_start': [...]}."),
     ],
 )
@@ -368,6 +371,11 @@ def test_answers_that_cannot_be_used(given_, message):
     with pytest.raises(DataError) as caught:
         made(answer("Anna", 0), given_)
     assert str(caught.value).startswith(f"train, row 2: {message}")
+
+
+def test_one_answer_without_lists():
+    (row,) = made({"text": "Zagreb", "answer_start": 14})
+    assert row.answers == (("Zagreb", 14),)
 
 
 def test_answers_in_either_form():
