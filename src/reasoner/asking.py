@@ -178,13 +178,14 @@ class Untrained:
         assert isinstance(task, Prompted)
         predictor = build_predictor(self.source, task, config=settings.config(), tokenizer=self.tokenizer)
         predictor.model.eval().requires_grad_(False)
-        if settings.tokens_per_batch is None:
-            begun = 0 if settings.choose == NEAREST else tokens_of_shots(task.prompt, predictor.tokenizer)
-            tokens = TOKENS_PER_BATCH * (1 + settings.share_prefix * begun // SHOTS_A_ROW)
-            predictor = replace(predictor, tokens_per_batch=tokens)
         if settings.max_length is None:
             limit = length_limit(predictor.model.network, predictor.tokenizer)
             predictor = replace(predictor, max_length=min(limit, LONGEST_PROMPT))
+        if settings.tokens_per_batch is None:
+            begun = 0 if settings.choose == NEAREST else tokens_of_shots(task.prompt, predictor.tokenizer)
+            begun = min(begun, predictor.max_length)  # those that do not fit are not shown
+            tokens = TOKENS_PER_BATCH * (1 + settings.share_prefix * begun // SHOTS_A_ROW)
+            predictor = replace(predictor, tokens_per_batch=tokens)
         return predictor
 
 

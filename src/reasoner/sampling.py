@@ -20,6 +20,7 @@ from reasoner.errors import ConfigError, DataError
 from reasoner.evaluation import Encoded, in_parts, infer
 from reasoner.inference import Predictor
 from reasoner.metrics.sampling import majority, sampling_scores
+from reasoner.model import length_limit
 from reasoner.notices import collect, say
 from reasoner.preparation import build_predictor
 from reasoner.result import Result
@@ -190,14 +191,19 @@ class Samples:
         if most < 1:
             raise ConfigError(f"most is {most}. Give 1 or more.")
         rows: list[dict[str, Any]] = []
-        for example, texts, said in zip(
-            self.examples, self.texts, self.verdicts(verifier, workers=workers), strict=True
+        for example, texts, ends, said in zip(
+            self.examples, self.texts, self.finished, self.verdicts(verifier, workers=workers), strict=True
         ):
-            told = [(text, verdict.correct) for text, verdict in zip(texts, said, strict=True) if text.strip()]
+            told = [
+                (text, verdict.correct)
+                for text, verdict, ended in zip(texts, said, ends, strict=True)
+                if text.strip() and (ended or not verdict.correct)  # the end of what is chosen is learned too
+            ]
             good, bad = (list(dict.fromkeys(text for text, right in told if right is kind)) for kind in (True, False))
             for chosen, rejected in list(zip(good, bad, strict=False))[:most]:
                 row = _row(example, chosen)
-                rows.append({"prompt": row["prompt"], "chosen": chosen, "rejected": rejected})
+                row["chosen"] = row.pop("completion")
+                rows.append({**row, "rejected": rejected})
         if not rows:
             raise DataError("No row has a right text and a wrong one. Give more samples, or other rows.")
         say(f"{len(rows)} pairs of a right and a wrong text are made of {len(self.texts)} rows.")
@@ -311,7 +317,10 @@ def _predictor(
         raise ConfigError(f"sample draws texts, and this result is for {type(known).__name__}. Give one of generation.")
     if tokenizer is not None:
         raise ConfigError("A result has its own tokenizer. Leave tokenizer out.")
-    made = replace(task or known, **drawn, end_tokens=known.end_tokens)
+    limit = length_limit(model.predictor.model.network, model.predictor.tokenizer)
+    if max_length and max_length > limit:
+        raise ConfigError(f"max_length={max_length}, but the model takes {limit} tokens. Give at most that.")
+    made = replace(task or known, **drawn, head=known.head, end_tokens=known.end_tokens)
     return replace(model.predictor, task=made, max_length=max_length or model.predictor.max_length)
 
 

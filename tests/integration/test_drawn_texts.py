@@ -139,10 +139,24 @@ def test_kept_rows_are_rows_for_fine_tune(lively_models):
 
 def test_a_right_and_a_wrong_text_become_a_pair():
     samples = made([["So 7", "9", "no", "7"], ["1", "2", "3", "4"]])
-    assert samples.preference_rows() == [{"prompt": "p7", "chosen": "So 7", "rejected": "9"}]
+    assert samples.preference_rows() == [{"prompt": "p7", "gold": 7, "chosen": "So 7", "rejected": "9"}]
     assert len(samples.preference_rows(most=5)) == 2
+    cut = replace(samples, finished=[[False, True, True, True], [True] * 4])  # the end of a cut text is not its own
+    assert [row["chosen"] for row in cut.preference_rows(most=5)] == ["7"]
     with pytest.raises(DataError, match="a right text and a wrong one"):
         made([["7"], ["1"]]).preference_rows()
+
+
+def test_a_result_s_own_head_draws_and_its_limit_holds(lively_models, tiny_models):
+    data = {"train": [{"prompt": "The dog ->", "completion": " old"}] * 4}
+    quick = {"task": Generation(max_new_tokens=4), "max_steps": 1, "use_cpu": True, "check": False}
+    read = reasoner.fine_tune(tiny_models("t5"), {**data, "validation": data["train"]}, **quick)
+    asked = ["The dog ->", "The clock in the old house ->"]
+    drawn = reasoner.sample(read, asked, task=Generation(max_new_tokens=4), n=1, temperature=1e-4)
+    assert [text for (text,) in drawn.texts] == [read.predict(prompt)["text"] for prompt in asked]
+    result = reasoner.fine_tune(lively_models("gpt2"), {**data, "validation": data["train"]}, **quick)
+    with pytest.raises(ConfigError, match="max_length=6000, but the model takes"):
+        reasoner.sample(result, ROWS, n=1, max_length=6000)
 
 
 @pytest.mark.parametrize(

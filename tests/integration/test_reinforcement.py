@@ -9,6 +9,7 @@ pytest.importorskip("trl")
 
 import reasoner
 from reasoner import Generation
+from reasoner.data.completions import QuestionExample
 from reasoner.errors import ConfigError, DataError
 
 THINGS = ("red box", "dog", "clock", "old king", "train", "river")
@@ -77,6 +78,15 @@ def test_the_verifier_gives_the_reward_and_other_splits_are_scored_before_and_af
     assert loaded.predictor.task.verifier["name"] == "exact"
 
 
+def test_scored_rows_of_which_some_have_a_completion_are_asked_by_their_prompts_alone(lively_models):
+    rows = [{"prompt": "The clock in the old house ->", "gold": "clock"}, {"prompt": "The dog ->", "completion": "dog"}]
+    for scored in (rows, [{**rows[0], "completion": "clock"}, {"prompt": rows[1]["prompt"], "gold": "dog"}]):
+        result = reasoner.grpo(lively_models("llama"), {"train": ROWS, "test": scored}, **SHORT)
+        examples = [QuestionExample.from_columns(row, where="test") for row in scored]
+        said = result.predictor.evaluate_examples(examples).predictions
+        assert [one["text"] for one in said] == [result.predict(row["prompt"])["text"] for row in scored]
+
+
 def test_a_reference_model_is_gone_afterwards(lively_models, tmp_path):
     result = reasoner.grpo(lively_models("llama"), ROWS, **{**SHORT, "method": "lora"}, beta=0.04)
     assert list(result.model.peft_config) == ["default"]
@@ -111,6 +121,7 @@ def test_the_first_loss_of_dpo_is_that_of_no_preference(lively_models):
         ({"task": Generation()}, ConfigError, "nothing gives rewards"),
         ({"method": "prefix"}, ConfigError, "full or lora"),
         ({"betta": 1}, ConfigError, "trl refuses"),
+        ({"logging_steps": 5}, ConfigError, "logging_steps: each step is logged"),
         ({"task": Generation(verifier="choice")}, DataError, "Choice: gold is 'red box'"),
     ],
 )

@@ -192,8 +192,9 @@ class Batches:
             for name in features[0].inputs
         }
         targets = {name: torch.tensor([feature.targets[name] for feature in features]) for name in features[0].targets}
-        for name in features[0].token_targets:
-            rows = [feature.token_targets[name] for feature in features]
+        for name in dict.fromkeys(name for feature in features for name in feature.token_targets):
+            each = zip(features, lengths.tolist(), strict=True)  # a row without gold has none to learn
+            rows = [feature.token_targets.get(name, [IGNORED] * length) for feature, length in each]
             sizes = np.array([len(row) for row in rows])
             own = held if (sizes == lengths).all() else np.arange(sizes.max()) < sizes[:, None]
             targets[name] = _padded(rows, own, IGNORED)

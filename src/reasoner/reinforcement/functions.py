@@ -23,6 +23,9 @@ from reasoner.tasks.generation import Generation
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+OURS = {"logging_steps", "logging_strategy"}
+"""Settings of trl's that are not the caller's."""
+
 
 def grpo(
     model: str | Path | PreTrainedModel,
@@ -181,6 +184,8 @@ def _learned(
         output_dir: where the model is saved.
         notices: what was said, for the record.
     """
+    if kept := sorted(OURS & settings.keys()):
+        raise ConfigError(f"{', '.join(kept)}: each step is logged, for the history of the result. Leave it out.")
     if output_dir is not None:
         _ = subject.predictor.model.base  # refuses now what could not be saved later
     run, split = subject.run, subject.scored
