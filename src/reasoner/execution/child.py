@@ -31,6 +31,8 @@ DENIED: dict[str, tuple[int | None, int | None]] = {
     # the network, and memory that outlives the process or that no limit counts
     **{"socket": (41, 198), "socketpair": (53, 199), "memfd_create": (319, 279)},
     **{"shmget": (29, 194), "shmat": (30, 196), "msgget": (68, 186), "semget": (64, 190), "mq_open": (240, 180)},
+    **{"shmctl": (31, 195), "msgsnd": (69, 189), "msgrcv": (70, 188), "msgctl": (71, 187), "semop": (65, 193)},
+    **{"semctl": (66, 191), "semtimedop": (220, 192), "mq_unlink": (241, 181)},
     # limits, priorities, identity, namespaces, the machine
     **{"setrlimit": (160, 164), "prlimit64": (302, 261), "setpriority": (141, 140), "sched_setattr": (314, 274)},
     **{"sched_setparam": (142, 118), "sched_setscheduler": (144, 119), "ioprio_set": (251, 30)},
@@ -59,6 +61,11 @@ DENIED: dict[str, tuple[int | None, int | None]] = {
 """System calls that are refused, by their numbers on x86_64 and aarch64; None: there is no such call."""
 OPENING = {"open": (2, None, 1), "openat": (257, 56, 2)}
 """Calls that open a file: their numbers, and which argument holds the flags."""
+FCNTL = (72, 25)
+"""The numbers of `fcntl`, by which a pipe could be told to send a signal to any process of the user."""
+FCNTL_ALLOWED = (0, 1, 2, 3, 4, 1030)
+"""What it may be asked for: a copy of a descriptor, and flags (F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, and
+F_DUPFD_CLOEXEC)."""
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 FIRST_NEWER = 424
 """From this number on, calls have the same number everywhere (io_uring, clone3, openat2): all said to be unknown."""
@@ -130,6 +137,10 @@ def wall_off_calls(library: Any) -> bool:
         if (call := numbers[column]) is not None:
             steps += [(equal, 0, 4, call), (load, 0, 0, 16 + 8 * argument), (any_bit, 0, 1, WRITING)]
             steps += [(give, 0, 0, refuse), (give, 0, 0, allow)]
+    steps += [(equal, 0, 2 + 2 * len(FCNTL_ALLOWED), FCNTL[column]), (load, 0, 0, 24)]
+    for command in FCNTL_ALLOWED:
+        steps += [(equal, 0, 1, command), (give, 0, 0, allow)]
+    steps.append((give, 0, 0, refuse))
     for calls in DENIED.values():
         if (call := calls[column]) is not None:
             steps += [(equal, 0, 1, call), (give, 0, 0, refuse)]

@@ -27,9 +27,10 @@ class Choice(Verifier):
         if inside is not None:
             text = re.sub(r"\\text\w*\s*\{([^{}]*)\}", r"\1", inside)
         letter, small = f"[{self.letters}]", f"[{self.letters}{self.letters.lower()}]"
-        patterns = (
+        patterns = (  # in the second: "A" and "I" before a small letter are words
             rf"(?:answer|choice|option)\s*(?:is|:|=)\s*[*_\s]*(?:(?:option|choice)\s+)?\(({small})\)",
-            rf"(?i:answer|choice|option)\s*(?i:is|:|=)\s*[*_\s]*(?:(?i:option|choice)\s+)?({letter})(?![\w'’-])(?!\s+[a-z])",
+            rf"(?i:answer|choice|option)\s*(?i:is|:|=)\s*[*_\s]*(?:(?i:option|choice)\s+)?({letter})(?![\w'’-])"
+            r"(?:(?<![AI])|(?![ \t]+[a-z]))",
             rf"^[\s*_(]*({small})[\s*_).:]*$",
             rf"^[\s*_(]*({letter})\s*[).:](?=\s)",
             rf"\(({letter})\)",

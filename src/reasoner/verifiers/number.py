@@ -19,6 +19,17 @@ NUMBER = re.compile(
     rf"(?P<sign>(?<![\w.)\]])[-+])?\$?(?P<top>(?<![\w.])(?:{DIGITS}))(?:[eE](?P<power>[-+]?\d{{1,3}})(?!\w))?"
     rf"(?:\s?/\s?(?P<bottom>{DIGITS}))?"
 )
+BETWEEN_DIGITS = re.compile(r"(?<=\d)(?:\{,\}|,?\\[!,])(?=\d{3})")
+UNIT = re.compile(
+    r"\\(?:text|mathrm|textrm|mbox)\s*\{[^{}]*\}(?:\s*\^\s*(?:\{[^{}]*\}|\w))?|\^\s*\{?\s*\\circ\s*\}?"
+    r"|(?<=[A-Za-z])\s*\^\s*(?:\{\s*-?\d\s*\}|-?\d)"
+)
+"""What says in LaTeX what a number counts, with a power: `\\text{ cm}^2`, `^\\circ`; of `cm^2` the power."""
+POWER = re.compile(r"(?<![\w.^])(\d{1,20}(?:\.\d{1,20})?)\s*\^\s*(?:\{\s*(-?\d{1,2})\s*\}|(-?\d{1,2})(?!\d))")
+NO_NUMBER = re.compile(
+    r"\\sqrt|\\pi|\\times|\\cdot|\^|\d\s*\\[dt]?frac|\\[dt]?frac(?!\s*\{\s*-?\d+\s*\}\s*\{\s*\d+\s*\})"
+)
+"""In a box: an expression, which `symbolic` reads, and of which the last number says nothing."""
 SECONDS = 5
 MARKS = (re.compile(r"####"), re.compile(r"answer\s*(?:is|:|=)", re.IGNORECASE))
 CLEANED = {**INVISIBLE, ord("\u2212"): "-", ord("\u2013"): "-", ord("\u202f"): None, ord("\u00a0"): " "}
@@ -28,8 +39,8 @@ CLEANED = {**INVISIBLE, ord("\u2212"): "-", ord("\u2013"): "-", ord("\u202f"): N
 class Number(Verifier):
     r"""Compares numbers exactly, as fractions: 0.5, 1/2, .50 and `\frac{1}{2}` are one, and so are 1,000 and 1000.
 
-    Signs of currency and per cent, and units, are not looked at. Gold may be a number, or a text that ends with it, as
-    the `answer` of GSM8K.
+    Signs of currency and per cent, and units, are not looked at. An expression in a box (`2\sqrt{3}`) is unparsable. Gold may
+    be a number, or a text that ends with it, as the `answer` of GSM8K.
     """
 
     tolerance: float = 0.0
@@ -49,10 +60,12 @@ class Number(Verifier):
         """Return the number as a `Fraction`, or None; with `symbolic`, what math-verify reads."""
         if self.symbolic:
             return _read_symbols(text)
-        text = text.translate(CLEANED)
+        text = BETWEEN_DIGITS.sub("", text.translate(CLEANED))
+        text = POWER.sub(_power, UNIT.sub(" ", text))
         inside = boxed(text)
         if inside is not None:
-            return _last(inside)
+            result = inside.rpartition("=")[2]
+            return None if NO_NUMBER.search(result) else _last(result)
         for mark in MARKS:
             *before, after = mark.split(text)
             if before and (found := next(_numbers(after), None)) is not None:
@@ -132,6 +145,12 @@ def _numbers(text: str) -> Iterator[Fraction]:
                 continue
             value /= bottom
         yield -value if found["sign"] == "-" else value
+
+
+def _power(found: re.Match[str]) -> str:
+    """Return a power of a number as a number."""
+    base, exponent = Fraction(found[1]), int(found[2] or found[3])
+    return found[0] if not base and exponent < 0 else str(base**exponent)
 
 
 def _last(text: str) -> Fraction | None:

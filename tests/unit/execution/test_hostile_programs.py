@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -117,6 +120,30 @@ def test_signals_and_limits():
         "import os, resource\nassert refused(os.kill, os.getppid(), 0) and refused(os.setsid)\n"
         "try:\n    resource.setrlimit(resource.RLIMIT_CPU, (99, 99))\nexcept (OSError, ValueError): pass\n"
         "else:\n    assert False"
+    )
+
+
+def test_a_pipe_sends_no_signal_to_others():
+    victim = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"])
+    try:
+        contained(
+            "import fcntl, os\nread, write = os.pipe()\n"
+            f"for command, value in ((8, {victim.pid}), (10, 9), (15, b'0' * 8), (1024, 0), (1026, 0)):\n"
+            "    assert refused(fcntl.fcntl, read, command, value)\n"
+            "fcntl.fcntl(read, fcntl.F_SETFL, fcntl.fcntl(read, fcntl.F_GETFL) | 0o20000)\nos.write(write, b'x')"
+        )
+        assert victim.poll() is None
+    finally:
+        victim.kill()
+        victim.wait()
+
+
+def test_memory_and_queues_of_others_are_left_alone():
+    calls = {"x86_64": (31, 69, 70, 71, 65, 66, 220, 241), "aarch64": (195, 189, 188, 187, 193, 191, 192, 181)}
+    contained(
+        "import ctypes\nlibrary = ctypes.CDLL(None, use_errno=True)\n"
+        f"for number in {calls[platform.machine()]}:\n"
+        "    assert library.syscall(number, 0, 0, 0, 0) == -1 and ctypes.get_errno() == 1, number"
     )
 
 

@@ -51,6 +51,25 @@ def test_no_text_breaks_a_verifier(text: str):
         assert verifier(text, gold).outcome in set(Outcome) - {Outcome.TIMED_OUT}
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (r"\boxed{24\text{ cm}^2}", 24), (r"\boxed{4\text{ m/s}^{2}}", 4), ("The area is 24 cm^2.", 24),
+        (r"\boxed{10{,}000}", 10000), (r"\boxed{10,\!080}", 10080), (r"\boxed{10\,000}", 10000),
+        (r"\boxed{10^{5}}", 100000), ("It is 2^-2, so #### 2^-2", Fraction(1, 4)), (r"\boxed{-3^2}", -9),
+        (r"\boxed{45^\circ}", 45), (r"\boxed{90^{\circ}}", 90), (r"\boxed{5 \times 3 = 15}", 15), (r"\boxed{x = 7}", 7),
+        (r"\boxed{2\sqrt{3}}", None), (r"\boxed{3\frac{1}{2}}", None), (r"\boxed{\frac12}", None),
+        (r"\boxed{4\pi}", None), (r"\boxed{2\times10^5}", None), (r"\boxed{\dfrac{3}{4}}", Fraction(3, 4)),
+        (r"\boxed{0^{-1}}", None), (r"\boxed{\$1,234.50}", Fraction("1234.5")), (r"\boxed{25\%}", 25),
+    ],
+)  # fmt: skip
+def test_what_latex_says_is_one_number_or_none(text: str, value: object):
+    assert Number().parse(text) == value
+    if value is None:
+        with pytest.raises(DataError):
+            Number().parse_gold(text)
+
+
 def test_number_tolerance_and_gold():
     assert Number(tolerance=0.01)("3.14", 3.1416).correct and not Number()("3.14", 3.1416).correct
     assert Number()("0.1", 0.1).correct
@@ -85,6 +104,8 @@ def test_without_math_verify_symbols_are_refused():
         ("Answer: D", "D"),
         ("**Answer: C**", "C"), ("\\boxed{\\text{A}}", "A"), ("B) because it is", "B"),
         ("First (A), no, (E) it is", "E"),
+        ("The answer is B because it is the capital.", "B"), ("The answer is D\nbecause", "D"),
+        ("The answer is C since the others, (A) and (B), are wrong.", "C"), ("The answer is A\nbecause", "A"),
         ("The answer is A good one", None), ("A dog runs.", None), ("The answer is option B", "B"), ("", None),
     ],
 )  # fmt: skip
