@@ -67,7 +67,7 @@ def perplexity(
     if max_length and max_length > limit:
         raise ConfigError(f"max_length={max_length}, but the model takes {limit} tokens. Give at most that.")
     longest = max_length or min(limit, LONGEST_DEFAULT)
-    read = text_features(tokenizer, read_texts(texts, column, fewest=1), masked=masked, max_length=longest)
+    read = text_features(tokenizer, read_texts(texts, column, fewest=1, as_is=True), masked=masked, max_length=longest)
     language_model = LanguageModel(network).eval().to(choose_device(use_cpu))
     language_model.pack(None, padding_side=tokenizer.padding_side)
     parts = _one_masked(read, tokenizer.mask_token_id) if masked else iter([read.features])

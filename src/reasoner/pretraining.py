@@ -108,7 +108,7 @@ def pretrain(
         source = model_source(model)
         seed_everything(settings.seed)
         tokenizer = load_tokenizer(source)
-        train, held_out = _split(read_texts(texts, column), settings)
+        train, held_out = _split(read_texts(texts, column, as_is=True), settings)
         (network, masked, _), pooler = _network(source, tokenizer)
         if masking != "tokens" and not masked:
             raise ConfigError(f"masking='{masking}': this model predicts the next token, and masks none. Leave it out.")

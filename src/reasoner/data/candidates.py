@@ -87,17 +87,24 @@ class LookAlikes:
     """
 
     def __init__(self, tokens: Sequence[Sequence[int]], least: int = 20) -> None:
-        self._sets, self._least = [frozenset(row) for row in tokens], least
+        self._sets, self._least = [sorted(set(row)) for row in tokens], least
+        self._sizes = np.array([len(row) for row in self._sets])
+        having: dict[int, list[int]] = {}
+        for candidate, row in enumerate(self._sets):
+            for token in row:
+                having.setdefault(token, []).append(candidate)
+        self._having = {token: np.array(candidates) for token, candidates in having.items()}
         self._known: dict[int, list[int]] = {}
 
     def of(self, candidate: int) -> list[int]:
         """Return the look-alikes of a candidate, by their numbers."""
         if candidate not in self._known:
-            own = self._sets[candidate]
-            shares = np.array([len(own & other) / max(1, len(own | other)) for other in self._sets])
+            having = [self._having[token] for token in self._sets[candidate]]
+            shared = np.bincount(np.concatenate([np.array([], int), *having]), minlength=len(self._sets))
+            shares = shared / np.maximum(1, self._sizes + self._sizes[candidate] - shared)  # (candidates,)
             shares[candidate] = -1
-            others = len(shares) - 1
-            limit = np.sort(shares)[-min(self._least, others)] if others else np.inf
+            place = len(shares) - min(self._least, len(shares) - 1)
+            limit = np.partition(shares, place)[place] if len(shares) > 1 else np.inf
             self._known[candidate] = np.flatnonzero(shares >= limit).tolist()
         return self._known[candidate]
 

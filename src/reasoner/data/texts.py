@@ -13,19 +13,26 @@ from reasoner.errors import DataError, Problem
 from reasoner.notices import count
 
 
-def read_texts(source: Any, column: str = "text", *, fewest: int = 2) -> list[str]:
+def read_texts(source: Any, column: str = "text", *, fewest: int = 2, as_is: bool = False) -> list[str]:
     """Return the texts of a source, each once, in its order; empty ones are left out. What is left out is counted.
+
+    Texts that differ in white space alone are one, the first of them.
 
     Args:
         source: a list of strings; a file whose lines are texts (also with `.gz`); or whatever `read_rows` reads.
         column: which column holds the text, where there are columns.
         fewest: so many there must be.
+        as_is: white space stays: lines and indents mean something to a language model; else any of it is one space.
 
     Raises:
         DataError: if the source cannot be read, a row has no text, or there are fewer texts.
     """
-    texts = [" ".join(text.split()) for text in _raw(source, column)]
-    kept = list(dict.fromkeys(text for text in texts if text))
+    given = _raw(source, column)
+    texts = [" ".join(text.split()) for text in given]
+    first: dict[str, str] = {}
+    for text, whole in zip(texts, given, strict=True):
+        first.setdefault(text, whole if as_is else text)
+    kept = [text for plain, text in first.items() if plain]
     if empty := texts.count(""):
         count("{n} texts are empty and were left out.", empty)
     if again := len(texts) - empty - len(kept):

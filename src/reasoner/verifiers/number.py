@@ -39,8 +39,8 @@ CLEANED = {**INVISIBLE, ord("\u2212"): "-", ord("\u2013"): "-", ord("\u202f"): N
 class Number(Verifier):
     r"""Compares numbers exactly, as fractions: 0.5, 1/2, .50 and `\frac{1}{2}` are one, and so are 1,000 and 1000.
 
-    Signs of currency and per cent, and units, are not looked at. An expression in a box (`2\sqrt{3}`) is unparsable. Gold may
-    be a number, or a text that ends with it, as the `answer` of GSM8K.
+    Signs of currency and per cent, and units, are not looked at. An expression in a box (`2\sqrt{3}`) is unparsable.
+    Gold may be a number, or a text that ends with it, as the `answer` of GSM8K.
     """
 
     tolerance: float = 0.0

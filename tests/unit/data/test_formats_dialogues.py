@@ -5,6 +5,8 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reasoner.data.candidates import LookAlikes, read_candidates
 from reasoner.data.formats.dialogues import looks_like_dialogues
@@ -81,3 +83,12 @@ def test_look_alikes_share_the_most_tokens_and_are_drawn_every_second_time():
         assert len(set(drawn)) == 4 and 0 not in drawn and {*drawn[:2]} <= {1, 2, 4}
     assert sorted(alike.drawn(0, 9, Random(0))) == [1, 2, 3, 4, 5]
     assert LookAlikes([(1, 2)]).drawn(0, 2, Random(0)) == []
+
+
+@given(st.lists(st.lists(st.integers(0, 5), max_size=5), min_size=1, max_size=8), st.integers(1, 4))
+def test_look_alikes_are_those_of_comparing_each_with_each(tokens, least):
+    alike, sets = LookAlikes(tokens, least=least), [set(row) for row in tokens]
+    for place, own in enumerate(sets):
+        shares = {n: len(own & other) / max(1, len(own | other)) for n, other in enumerate(sets) if n != place}
+        limit = sorted(shares.values(), reverse=True)[: min(least, len(shares))]
+        assert alike.of(place) == [n for n, share in shares.items() if share >= limit[-1]]

@@ -42,6 +42,12 @@ def test_every_source_gives_the_same(source):
     assert any("1 texts are empty" in sentence for sentence in said) != lines
 
 
+def test_lines_and_indents_stay_for_a_language_model():
+    code = "def f(x):\n    if x:\n        return 1\n"
+    assert read_texts([code, "def f(x): if x: return 1", " \n"], fewest=1, as_is=True) == [code]
+    assert read_texts([code], fewest=1) == ["def f(x): if x: return 1"]
+
+
 def test_another_column_and_what_has_no_text():
     assert read_texts([{"body": "a b"}, {"body": "c"}], column="body") == ["a b", "c"]
     with pytest.raises(DataError, match="texts, row 2: has no text in 'text'"):
