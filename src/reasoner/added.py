@@ -232,6 +232,10 @@ def add_with_peft(model: Any, kind: str, **settings: Any) -> None:
     if config.is_prompt_learning and task_type is None:
         raise ConfigError("peft runs no virtual tokens for multiple choice. Take method='lora' or 'adapter'.")
 
+    again = any(getattr(module, "gradient_checkpointing", False) for module in model.network.modules())
+    if config.is_prompt_learning and again:
+        raise ConfigError(f"{kind}: transformers computes nothing again in layers that are frozen, and virtual tokens "
+                          "learn below them. Leave gradient_checkpointing out, or take method='lora'.")  # fmt: skip
     if config.is_prompt_learning and model.network.config.is_encoder_decoder:
         raise ConfigError(f"{kind}: here virtual tokens stand before no encoder-decoder. Take method='lora' or "
                           "'adapter'.")  # fmt: skip

@@ -35,6 +35,9 @@ def rate_factors(model: Any, *, layer_decay: float | None = None, head_factor: f
     pooler = pooler_of(model.backbone)
     in_pooler = set() if pooler is None else set(map(id, pooler.parameters()))
     factors |= {id(weight): 1.0 for weight in model.backbone.parameters() if id(weight) not in in_pooler}
+    if model.added is not None:  # virtual tokens, which stand outside the backbone, are not of the head
+        head_s = {id(weight) for weight in model.network.parameters()}
+        factors |= {id(weight): 1.0 for weight in model.added.parameters() if id(weight) not in head_s}
     if layer_decay is not None:
         layers = layers_of(model.backbone)
         for place, modules in enumerate([embeddings_of(model.backbone), *([layer] for layer in layers)]):

@@ -19,7 +19,16 @@ from reasoner.frozen_parts import backbone_is_frozen, frozen_part
 from reasoner.heads.base import Outputs, TaskHead
 from reasoner.losses import LossSum
 from reasoner.methods.adapter import read_bottlenecks
-from reasoner.networks import add_token_types, auto_model, check_pretrained, copied, loaded, read_base, read_whole
+from reasoner.networks import (
+    add_token_types,
+    auto_model,
+    check_pretrained,
+    copied,
+    is_of_checkpoint,
+    loaded,
+    read_base,
+    read_whole,
+)
 from reasoner.notices import quietly, say
 from reasoner.packing import packed, pooler_of, reason_to_pad, worth_packing
 from reasoner.prefixes import begun
@@ -44,6 +53,7 @@ class TaskModel(nn.Module):
         """What a method put into the network; then only this and the head are saved."""
         self.base_name, self.base_checksum = "", 0
         """Where the base model is (empty: nothing says it), and a number that tells whether it is still the same."""
+        self.in_memory = False  # whether it was given as an object, which may be another than the name says
 
     def add(self, make: Callable[[], Added]) -> None:
         """Let a method put weights of its own into the network.
@@ -58,6 +68,8 @@ class TaskModel(nn.Module):
             raise ConfigError("The network has weights that another method added. Start from its base model, or from "
                               "what merge() gives.")  # fmt: skip
         self.base_checksum = checksum(self.backbone)
+        if self.in_memory and not is_of_checkpoint(self, self.base_name):
+            self.base_name = ""
         self.added = make()
         if self.packs and self.virtual_tokens:
             self.packs = False
@@ -277,7 +289,7 @@ class TaskModel(nn.Module):
         elif has_head:
             say(f"The checkpoint's head has other labels ({', '.join(_label_names(given)[:5])}); a new one was made.")
         model = cls(network, head)
-        model.base_name = name_of_base(source)
+        model.base_name, model.in_memory = name_of_base(source), isinstance(source, nn.Module)
         return model
 
     def save(self, folder: Path) -> None:

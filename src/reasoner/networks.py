@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from reasoner.added import BOTTLENECK_FILE, PEFT_CONFIG
-from reasoner.base_model import find_base
+from reasoner.base_model import checksum, find_base
 from reasoner.errors import CheckpointError, ConfigError
 from reasoner.notices import say
 
@@ -124,6 +125,23 @@ def read_whole(folder: Path, auto_class: Any) -> Any:
 def read_base(base: dict[str, Any], auto_class: Any, config: Any) -> Any:
     """Return the network of the base model; its head is of no account."""
     return loaded(find_base(base["name"]), auto_class, config, same_labels=True)[0]
+
+
+def is_of_checkpoint(model: Any, name: str) -> bool:
+    """Return whether the backbone of a `TaskModel` has the weights of the checkpoint of this name; if not, it is said.
+
+    True where that cannot be read: nobody knows.
+    """
+    base = {"name": name}
+    try:
+        found = read_base(base, auto_model(model.head.auto_class or "AutoModel"), deepcopy(model.network.config))
+    except (CheckpointError, ConfigError):
+        return True
+    if same := checksum(found.base_model) == model.base_checksum:
+        return same
+    say(f"The model that was given has no longer the weights of '{name}': what the method adds to it cannot be saved "
+        "without it. Write it into a folder (save, or save_pretrained), and give that.")  # fmt: skip
+    return False
 
 
 def loaded(source: Any, auto_class: Any, config: Any, same_labels: bool) -> tuple[Any, bool]:

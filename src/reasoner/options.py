@@ -106,7 +106,9 @@ def check_head(predictor: Predictor, data: Encoded, config: TrainingConfig) -> N
 
 def extras(model: Any, config: TrainingConfig, rows: Encoded, text_loss: Callable[[Any], LossSum] | None) -> Extras:
     """Return what the objectives that are on need: adversarial training attacks the table that looks up tokens."""
-    attacked = model.network.get_input_embeddings() if config.adversarial_epsilon else None
+    network = model.network  # of an encoder-decoder: the table by which the text is read
+    reading = network.get_encoder() if network.config.is_encoder_decoder else network
+    attacked = reading.get_input_embeddings() if config.adversarial_epsilon else None
     return Extras(attacked, rows.teacher, text_loss, rows.bias, rows.copies)
 
 

@@ -36,7 +36,7 @@ LEARNING_RATE = 1e-4
 MEANINGLESS = (
     *("dropout", "stride", "evaluate_before", "gradient_checkpointing", "torch_compile", "feature_cache"),
     *("frozen_cache_mb", "frozen_cache_disk_mb", "balanced_sampling", "r_drop", "adversarial_epsilon"),
-    *("max_forgetting", "complete_labels"),
+    *("max_forgetting", "complete_labels", "refit", "fsdp"),
     "language_modeling_weight",
     *("layer_decay", "head_learning_rate", "reinitialize_layers", "checkpoint_steps", "keep_checkpoints"),
     *("teacher", "distillation_weight", "distillation_temperature", "debias", "debias_form", "debias_strength"),

@@ -25,6 +25,8 @@ from reasoner.training.checkpoint_files import flush, flush_folder
 from reasoner.untrusted import problem_of
 
 CONFIG_FILE = "reasoner_config.json"
+TEMPLATES = "additional_chat_templates"
+"""A folder that transformers' tokenizers write where they have several templates."""
 ONNX_FILE = "model.onnx"
 """The network of a folder that `export_onnx` wrote."""
 SAVING = ".saving-"
@@ -253,9 +255,15 @@ def _task(name: str, settings: dict[str, Any]) -> Any:
 def _move_in_place(source: Path, folder: Path, own: Sequence[str]) -> None:
     """Move the files, the one that makes a folder ours last, and remove what is our own and was not written now."""
     names = sorted((path.name for path in source.iterdir()), key=lambda name: name == CONFIG_FILE)
+    mode = (source / CONFIG_FILE).stat().st_mode  # safetensors lets only the owner read its files
     for name in names:
-        (source / name).chmod((source / CONFIG_FILE).stat().st_mode)  # safetensors lets only the owner read its files
+        if (source / name).is_dir():  # further chat templates: a folder is put in the place of none
+            shutil.rmtree(folder / name, ignore_errors=True)
+        else:
+            (source / name).chmod(mode)
         (source / name).replace(folder / name)
     for old in folder.iterdir():
         if old.name not in names and any(fnmatch(old.name, pattern) for pattern in own):
             old.unlink()
+    if TEMPLATES not in names:
+        shutil.rmtree(folder / TEMPLATES, ignore_errors=True)

@@ -112,6 +112,18 @@ def test_the_check_says_what_will_be_cut(lively_models):
     assert "long_completions" not in found
 
 
+@pytest.mark.parametrize("kind", ["t5", "bart"])
+def test_the_embeddings_of_what_is_read_are_attacked(kind, lively_models):
+    task = Generation(max_new_tokens=4)
+    settings = {**RUN, "max_steps": 1, "evaluate_before": False}
+    plain, attacked = (
+        reasoner.fine_tune(lively_models(kind), DATA, task=task, adversarial_epsilon=epsilon, **settings)
+        for epsilon in (0.0, 0.5)
+    )
+    weights = [dict(one.predictor.model.named_parameters()) for one in (plain, attacked)]
+    assert any((weights[0][name] - weight).abs().max() > 1e-6 for name, weight in weights[1].items())
+
+
 def test_several_samples_and_accumulation(lively_models):
     task = Generation(max_new_tokens=8, temperature=1.0, num_samples=3)
     result = reasoner.fine_tune(

@@ -17,6 +17,14 @@ OPTIONS = {
 }
 
 
+@pytest.mark.parametrize("method", ["prompt", "prefix"])
+def test_below_virtual_tokens_nothing_is_computed_again(tiny_bert, method):
+    pytest.importorskip("peft", reason="the extra 'peft' is not installed")
+    pack = reasoner.synthetic.nli_pack(train=12, validation=6, test=6)
+    with pytest.raises(reasoner.ConfigError, match="Leave gradient_checkpointing out, or take method='lora'"):
+        reasoner.fine_tune(tiny_bert, pack, task="nli", method=method, gradient_checkpointing=True, use_cpu=True)
+
+
 @pytest.mark.parametrize("method", ["full", "head", "gradual", "bitfit", "adapter", "lora", "prompt"])
 def test_every_option_at_once(tiny_bert, tmp_path, method):
     pytest.importorskip("peft", reason="the extra 'peft' is not installed")

@@ -14,7 +14,7 @@ import torch
 
 import reasoner
 from reasoner import EWC, NER, Classification, LwF, OwnAdapter, Replay
-from reasoner.errors import ConfigError, DataError
+from reasoner.errors import CheckpointError, ConfigError, DataError
 from reasoner.notices import collect
 
 SETTINGS: dict[str, Any] = {"num_train_epochs": 12, "per_device_train_batch_size": 8, "use_cpu": True, "check": False,
@@ -372,3 +372,27 @@ def test_texts_get_new_labels_too(lively_bert, tmp_path):
         reasoner.fine_tune(None, labelled("d"), task="classification", after=first, **QUICK)
     third = reasoner.fine_tune(None, labelled("d"), task=Classification(labels=["d", "a", "b"]), after=first, **QUICK)
     assert third.run.labels == ["a", "b", "d"]
+
+
+def test_a_result_in_memory_is_no_base_that_could_be_found_again(tiny_bert, tmp_path):
+    batches = reasoner.synthetic.ner_batches(train=16, validation=6, test=6)
+    quick = {"task": "ner", "max_steps": 1, "use_cpu": True, "check": False, "evaluate_before": False}
+    first = reasoner.fine_tune(tiny_bert, batches["per"], output_dir=tmp_path / "first", **quick)
+    own = {"after": first, "protection": "adapters", "method": "adapter"}
+    with collect() as said, pytest.raises(CheckpointError, match="Write it into a folder"):
+        reasoner.fine_tune(None, batches["loc"], **own, output_dir=tmp_path / "next", **quick)
+    assert any("no longer the weights of" in notice for notice in said)
+    assert not any("step 1 of" in notice for notice in said)  # before training
+    own["after"] = tmp_path / "first"
+    done = reasoner.fine_tune(None, batches["loc"], **own, output_dir=tmp_path / "next", **quick)
+    loaded = reasoner.load(tmp_path / "next", use_cpu=True)
+    assert loaded.predict("Ada lives in Oslo.") == done.predict("Ada lives in Oslo.")
+
+
+def test_virtual_tokens_take_their_room_from_the_old_model_s_limit(tiny_bert):
+    batches = reasoner.synthetic.ner_batches(train=16, validation=6, test=6)
+    quick = {"task": "ner", "max_steps": 1, "use_cpu": True, "check": False, "evaluate_before": False}
+    first = reasoner.fine_tune(tiny_bert, batches["per"], **quick)
+    own = {"after": first, "protection": "adapters", "method": reasoner.Prompt(virtual_tokens=5)}
+    after = reasoner.fine_tune(None, batches["loc"], **own, **quick)
+    assert after.predictor.max_length == first.predictor.max_length - 5

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+import reasoner
 from reasoner.errors import ConfigError
 from reasoner.layerwise import check_reinitialized, rate_factors, reinitialize
 from reasoner.methods.freeze import Freeze
@@ -70,6 +71,17 @@ def test_each_setting_alone(prepare):
     assert {name for name, factor in head.items() if factor == 3.0} == {
         f"network.{part}.{kind}" for part in ("classifier", "bert.pooler.dense") for kind in ("weight", "bias")
     }
+
+
+@pytest.mark.parametrize("method", [reasoner.Prompt(virtual_tokens=4), reasoner.Prefix(virtual_tokens=4)])
+def test_virtual_tokens_are_not_of_the_head(prepare, method):
+    pytest.importorskip("peft", reason="the extra 'peft' is not installed")
+    model = prepare(NLI()).predictor.model
+    method.apply(model)
+    factors = rate_factors(model, head_factor=3.0)
+    learn = {name: factors[name] for name, weight in model.named_parameters() if weight.requires_grad}
+    assert {factor for name, factor in learn.items() if "prompt_encoder" in name} == {1.0}
+    assert {factor for name, factor in learn.items() if "prompt_encoder" not in name} == {3.0}
 
 
 def test_a_step_moves_each_weight_as_far_as_its_rate(prepare):

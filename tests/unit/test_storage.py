@@ -118,6 +118,20 @@ def test_a_new_model_replaces_the_old_one_and_its_weights(prepare, registry, tmp
     assert isinstance(load_folder(tmp_path)[0].task, NER)
 
 
+def test_a_tokenizer_with_several_chat_templates_is_saved_again_and_again(prepare, tmp_path):
+    predictor = prepare(NLI()).predictor
+    plain = predictor.tokenizer.chat_template
+    predictor.tokenizer.chat_template = {"default": "{{ messages }}", "tools": "{{ tools }}"}
+    for _ in range(2):
+        save_folder(tmp_path, predictor, a_run())
+        assert load_folder(tmp_path)[0].tokenizer.chat_template == predictor.tokenizer.chat_template
+    folder = tmp_path / "additional_chat_templates"
+    assert folder.stat().st_mode & 0o100  # a folder that can be entered
+    predictor.tokenizer.chat_template = plain
+    save_folder(tmp_path, predictor, a_run())
+    assert not folder.exists()
+
+
 def test_own_layers_come_back(prepare, registry, tmp_path):
     register_head("own_layers", OwnLayers)
     predictor = prepare(NLI(head="own_layers")).predictor

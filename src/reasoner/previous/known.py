@@ -11,6 +11,7 @@ from reasoner.data.streams import StreamedRows
 from reasoner.errors import ConfigError, DataError, raise_if_any
 from reasoner.inference import Predictor
 from reasoner.methods.base import Method
+from reasoner.model import length_limit
 from reasoner.notices import say
 from reasoner.previous.growth import take_over
 from reasoner.protections import EWC, LwF, OwnAdapter, Protection, Replay
@@ -98,12 +99,17 @@ class Previous:
             raise ConfigError(f"protection='ewc' holds the old model's weights, and {name} leaves these as they are. "
                               "Give another method, such as 'full', or another protection.")  # fmt: skip
 
-    def config_for(self, config: TrainingConfig) -> TrainingConfig:
-        """Return the settings with the old model's limits, where no others are given, and as teacher if it is one."""
+    def config_for(self, config: TrainingConfig, method: Method) -> TrainingConfig:
+        """Return the settings with the old model's limits, where no others are given, and as teacher if it is one.
+
+        A method that puts virtual tokens before a text leaves it less room than the old one may have had.
+        """
         changes: dict[str, Any] = {}
         if config.max_length is None:
-            changes["max_length"] = self.predictor.max_length
-            changes["stride"] = self.predictor.stride if config.stride is None else config.stride
+            old = self.predictor
+            room = length_limit(old.model.network, old.tokenizer) - method.reserved_positions
+            changes["max_length"] = min(old.max_length, room)
+            changes["stride"] = min(old.stride, room // 4) if config.stride is None else config.stride
         if isinstance(self.protection, LwF):
             changes |= {
                 "teacher": self.given,

@@ -79,7 +79,7 @@ class Start:
             return config
         self.previous.check(config, method, rows)
         self.limits = {} if config.max_forgetting is None else {FORGETTING: config.max_forgetting}
-        return self.previous.config_for(config)
+        return self.previous.config_for(config, method)
 
     def task(
         self, task_class: type[Task[Any, Any]], settings: Mapping[str, Any], examples: Examples, method: Method

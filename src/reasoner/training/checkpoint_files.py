@@ -113,8 +113,8 @@ def remove(folder: Path) -> None:
 
 
 def flush(folder: Path) -> None:
-    """Wait until the files that are in a folder are on the disk."""
-    for path in folder.iterdir():
+    """Wait until the files that are in a folder, and in folders in it, are on the disk."""
+    for path in folder.rglob("*"):
         if path.is_file():
             with path.open("rb+") as file:
                 os.fsync(file.fileno())

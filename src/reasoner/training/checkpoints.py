@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import chain, count
 from pathlib import Path
 from signal import Signals
 from typing import TYPE_CHECKING, Any
@@ -84,14 +85,16 @@ class Checkpoints:
                 remove(old)
 
     def set_aside(self) -> None:
-        """Give the folder another name if there are checkpoints in it, and say so: a new run begins."""
+        """Give the folder a name that is free if there are checkpoints in it, and say so: a new run begins."""
         self._remove_unfinished()
         if found := self.all():
-            aside = self.folder.with_name(f"{self.folder.name}.previous")
-            shutil.rmtree(aside, ignore_errors=True)
+            name = f"{self.folder.name}.previous"
+            names = chain([name], (f"{name}-{number}" for number in count(2)))
+            aside = next(path for path in map(self.folder.with_name, names) if not path.exists())
             self.folder.rename(aside)
             say(f"'{self.folder.parent.name}' has checkpoints of a run that did not end (the last: {found[0].name}). "
-                f"This is a new run; they are now in '{aside.name}'. resume=True goes on from them.")  # fmt: skip
+                f"This is a new run; they are now in '{aside.name}'. To go on from them instead, stop, rename that to "
+                f"'{self.folder.name}' (in place of the one there) and give resume=True.")  # fmt: skip
 
     def clear(self) -> None:
         """Remove all checkpoints: the run has ended well."""

@@ -73,13 +73,18 @@ def test_none_that_is_whole_is_an_error(tmp_path):
 
 
 def test_a_new_run_sets_those_of_an_earlier_one_aside(tmp_path):
-    for step in (1, 2):  # twice: the second takes the place of the first
+    for step in (1, 2):  # twice: the first is kept as well
         kept = Checkpoints(tmp_path / "checkpoints")
         kept.write(step, state(step))
         with collect() as said:
             kept.set_aside()
         assert "did not end" in said[0] and f"step-00000{step}" in said[0]
-        assert names(tmp_path) == ["checkpoints.previous"]
+        assert ("stop, rename that to 'checkpoints'" in said[0]) and kept.newest() is None
+    assert names(tmp_path) == ["checkpoints.previous", "checkpoints.previous-2"]
+    assert names(tmp_path / "checkpoints.previous") == ["step-000001"]
+    (tmp_path / "checkpoints.previous").rename(tmp_path / "checkpoints")
+    assert kept.newest().name == "step-000001"
+    (tmp_path / "checkpoints").rename(tmp_path / "again")
     with collect() as said:
         kept.set_aside()
     assert said == []
