@@ -10,6 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from reasoner import networks
 from reasoner.added import PEFT_CONFIG, Added, read_peft
 from reasoner.base_model import checksum, name_of_base
 from reasoner.data.features import Batch
@@ -19,16 +20,6 @@ from reasoner.frozen_parts import backbone_is_frozen, frozen_part
 from reasoner.heads.base import Outputs, TaskHead
 from reasoner.losses import LossSum
 from reasoner.methods.adapter import read_bottlenecks
-from reasoner.networks import (
-    add_token_types,
-    auto_model,
-    check_pretrained,
-    copied,
-    is_of_checkpoint,
-    loaded,
-    read_base,
-    read_whole,
-)
 from reasoner.notices import quietly, say
 from reasoner.packing import packed, pooler_of, reason_to_pad, worth_packing
 from reasoner.prefixes import begun
@@ -68,7 +59,7 @@ class TaskModel(nn.Module):
             raise ConfigError("The network has weights that another method added. Start from its base model, or from "
                               "what merge() gives.")  # fmt: skip
         self.base_checksum = checksum(self.backbone)
-        if self.in_memory and not is_of_checkpoint(self, self.base_name):
+        if self.in_memory and not networks.is_of_checkpoint(self, self.base_name):
             self.base_name = ""
         self.added = make()
         if self.packs and self.virtual_tokens:
@@ -270,18 +261,18 @@ class TaskModel(nn.Module):
         config = deepcopy(given)
         config.update({**task.model_config(), **_dropout_settings(config, dropout)})
         head = task.build_head(config)
-        auto_class = auto_model(head.auto_class or "AutoModel")
+        auto_class = networks.auto_model(head.auto_class or "AutoModel")
         same_labels = same_names(_label_names(given), _label_names(config))
         with quietly():
-            make = copied if isinstance(source, nn.Module) else loaded
+            make = networks.copied if isinstance(source, nn.Module) else networks.loaded
             network, has_head = make(source, auto_class, config, same_labels)
         if task.token_types:
-            add_token_types(network, task.token_types)
+            networks.add_token_types(network, task.token_types)
         stored = source.dtype if isinstance(source, nn.Module) else getattr(given, "dtype", None)
         if stored in (torch.float16, torch.bfloat16):
             say(f"The checkpoint's weights are {stored}; they are trained in float32.")
         if head.pretrained:
-            check_pretrained(network, has_head)
+            networks.check_pretrained(network, has_head)
         elif taken_over:
             pass
         elif has_head and same_labels:
@@ -325,9 +316,10 @@ class TaskModel(nn.Module):
         """
         config = read_config(folder)
         head = task.build_head(config)
-        auto_class = auto_model(head.auto_class or "AutoModel")
+        kind = networks.auto_model(head.auto_class or "AutoModel")
         with quietly():
-            model = cls(read_whole(folder, auto_class) if base is None else read_base(base, auto_class, config), head)
+            network = networks.read_whole(folder, kind) if base is None else networks.read_base(base, kind, config)
+            model = cls(network, head)
             if base is not None:
                 model.base_name = base["name"]
                 model._read_added(folder, base)

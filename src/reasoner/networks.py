@@ -137,8 +137,8 @@ def is_of_checkpoint(model: Any, name: str) -> bool:
         found = read_base(base, auto_model(model.head.auto_class or "AutoModel"), deepcopy(model.network.config))
     except (CheckpointError, ConfigError):
         return True
-    if same := checksum(found.base_model) == model.base_checksum:
-        return same
+    if checksum(found.base_model) == model.base_checksum:
+        return True
     say(f"The model that was given has no longer the weights of '{name}': what the method adds to it cannot be saved "
         "without it. Write it into a folder (save, or save_pretrained), and give that.")  # fmt: skip
     return False

@@ -22,7 +22,8 @@ from transformers import (
 
 from own_head import OwnLayers
 from reasoner.errors import CheckpointError, ConfigError
-from reasoner.model import TaskModel, auto_model, length_limit, read_config
+from reasoner.model import TaskModel, length_limit, read_config
+from reasoner.networks import auto_model
 from reasoner.notices import collect
 from reasoner.registry import register_head
 from reasoner.tasks.classification import Classification

@@ -215,5 +215,21 @@ def scalar_label(value: Any) -> str | int | float:
     raise RowError(f"label is {_kind(value)}", "Give the label's name or number.", about_labels=True)
 
 
+def several_labels(values: Sequence[Any]) -> tuple[str | int | float, ...]:
+    """Return the labels of a list, those that hold, each as `scalar_label` does.
+
+    Raises:
+        RowError: if one is none, or the list has a 0 or 1 for each label that there is, by its repetitions.
+    """
+    if any(value in NO_GOLD for value in values if not isinstance(value, float)):
+        what = f"label {list(values)!r:.60} holds -1, '-' or an empty one"
+        raise RowError(what, "Leave it out of the list; give an empty list where no label holds.", about_labels=True)
+    labels = tuple(scalar_label(value) for value in values)
+    if len(set(labels)) < len(labels) and set(labels) <= {0, 1}:
+        what = f"label {list(values)!r:.60} is a 0 or 1 for each label, it seems"
+        raise RowError(what, "Give the names or numbers of those that hold: [1] for [0, 1, 0].")
+    return labels
+
+
 def _kind(value: Any) -> str:
     return "missing" if value is None else f"{type(value).__name__} {value!r:.40}"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from reasoner.data.examples import NO_GOLD, Example, RowError, column, label_column, scalar_label, text_column
+from reasoner.data.examples import Example, column, label_column, several_labels, text_column
 from reasoner.data.features import Feature
 from reasoner.data.labels import (
     Label,
@@ -50,7 +50,6 @@ KINDS = {
     "multi": "multi_label_classification",
     "number": "regression",
 }
-NO_GOLD_IN_LIST = "Leave it out of the list; give an empty list where no label holds."
 Gold = Label | tuple[Label, ...] | None
 
 
@@ -78,14 +77,8 @@ class ClassificationExample(Example):
         raw = column(columns, "label", cls)
         if not isinstance(raw, (list, tuple)):
             label: Gold = label_column(columns, cls)
-        elif any(item in NO_GOLD for item in raw if not isinstance(item, float)):
-            what = f"label {list(raw)!r:.60} holds -1, '-' or an empty one"
-            raise RowError(what, NO_GOLD_IN_LIST, about_labels=True)
         else:
-            label = tuple(scalar_label(item) for item in raw)
-            if len(set(label)) < len(label) and set(label) <= {0, 1}:
-                what = f"label {list(raw)!r:.60} is a 0 or 1 for each label, it seems"
-                raise RowError(what, "Give the names or numbers of those that hold: [1] for [0, 1, 0].")
+            label = several_labels(raw)
         return cls(text=text_column(columns, "text", cls), text_pair=pair, label=label, where=where)
 
     @property

@@ -21,7 +21,8 @@ from reasoner.methods.ia3 import IA3
 from reasoner.methods.lora import LoRA
 from reasoner.methods.prefix import Prefix
 from reasoner.methods.prompt import Prompt
-from reasoner.model import TaskModel, auto_model
+from reasoner.model import TaskModel
+from reasoner.networks import auto_model
 from reasoner.notices import quietly
 from reasoner.proof import trial_batch
 from reasoner.reports.run import Run
