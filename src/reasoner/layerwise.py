@@ -31,13 +31,12 @@ def rate_factors(model: Any, *, layer_decay: float | None = None, head_factor: f
     if layer_decay is None and head_factor is None:
         return {}
     head = 1.0 if head_factor is None else head_factor
-    factors = {id(weight): head for weight in model.parameters()}
     pooler = pooler_of(model.backbone)
     in_pooler = set() if pooler is None else set(map(id, pooler.parameters()))
-    factors |= {id(weight): 1.0 for weight in model.backbone.parameters() if id(weight) not in in_pooler}
-    if model.added is not None:  # virtual tokens, which stand outside the backbone, are not of the head
-        head_s = {id(weight) for weight in model.network.parameters()}
-        factors |= {id(weight): 1.0 for weight in model.added.parameters() if id(weight) not in head_s}
+    body = set(map(id, model.backbone.parameters())) - in_pooler
+    factors = {id(weight): 1.0 for weight in model.parameters()}  # virtual tokens are neither of the body nor the head
+    with_head = (weight for part in (model.network, model.head) for weight in part.parameters())
+    factors |= {id(weight): head for weight in with_head if id(weight) not in body}
     if layer_decay is not None:
         layers = layers_of(model.backbone)
         for place, modules in enumerate([embeddings_of(model.backbone), *([layer] for layer in layers)]):

@@ -17,6 +17,7 @@ from reasoner.language_model import LanguageModel, TextFeatures, language_networ
 from reasoner.losses import IGNORED
 from reasoner.metrics.generation import perplexities
 from reasoner.model import LONGEST_DEFAULT, length_limit, read_config
+from reasoner.networks import check_max_length
 from reasoner.preparation import load_tokenizer
 from reasoner.training.engine import choose_device
 
@@ -64,8 +65,7 @@ def perplexity(
         raise ConfigError(f"perplexity: '{source}' has no output layer over the vocabulary, and predicts no tokens. "
                           "Take another model, or what pretrain wrote.")  # fmt: skip
     limit = length_limit(network, tokenizer)
-    if max_length and max_length > limit:
-        raise ConfigError(f"max_length={max_length}, but the model takes {limit} tokens. Give at most that.")
+    check_max_length(max_length, limit)
     longest = max_length or min(limit, LONGEST_DEFAULT)
     read = text_features(tokenizer, read_texts(texts, column, fewest=1, as_is=True), masked=masked, max_length=longest)
     language_model = LanguageModel(network).eval().to(choose_device(use_cpu))

@@ -58,6 +58,20 @@ def check_writer(config: Any, longest: int) -> None:
         raise ConfigError(f"max_new_tokens={longest}: the model writes {places} tokens at most. Give a smaller number.")
 
 
+def check_max_length(given: int | None, limit: int) -> None:
+    """Refuse a length that is more than a model takes.
+
+    Args:
+        given: tokens; None: no length is given.
+        limit: tokens, of the model.
+
+    Raises:
+        ConfigError: if it is.
+    """
+    if given and given > limit:
+        raise ConfigError(f"max_length={given}, but the model takes {limit} tokens. Give at most that.")
+
+
 def check_filler(config: Any, tokenizer: Any) -> None:
     """Refuse models that do not fill in masked words.
 

@@ -28,7 +28,7 @@ from reasoner.inference import Predictor
 from reasoner.layerwise import check_reinitialized, reinitialize
 from reasoner.methods.base import Method, check_learns
 from reasoner.model import LONGEST_DEFAULT, TaskModel, length_limit, read_config
-from reasoner.networks import token_type_embeddings
+from reasoner.networks import check_max_length, token_type_embeddings
 from reasoner.notices import say
 from reasoner.registry import resolve
 from reasoner.streaming import check_stream, settings_for, task_from
@@ -211,8 +211,7 @@ def build_predictor(
     if getattr(model.network.config, "pad_token_id", None) is None:  # decoders that classify a text look for its end
         model.network.config.pad_token_id = padding_of(tokenizer)["input_ids"]
     limit = length_limit(model.network, tokenizer) - reserved
-    if config.max_length and config.max_length > limit:
-        raise ConfigError(f"max_length={config.max_length}, but the model takes {limit} tokens. Give at most that.")
+    check_max_length(config.max_length, limit)
     max_length = config.max_length or min(limit, LONGEST_DEFAULT)
     stride = config.stride if config.stride is not None else max_length // 4
     model.to(choose_device(config.use_cpu))

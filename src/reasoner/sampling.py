@@ -21,6 +21,7 @@ from reasoner.evaluation import Encoded, in_parts, infer
 from reasoner.inference import Predictor
 from reasoner.metrics.sampling import majority, sampling_scores
 from reasoner.model import length_limit
+from reasoner.networks import check_max_length
 from reasoner.notices import collect, say
 from reasoner.preparation import build_predictor
 from reasoner.result import Result
@@ -318,8 +319,7 @@ def _predictor(
     if tokenizer is not None:
         raise ConfigError("A result has its own tokenizer. Leave tokenizer out.")
     limit = length_limit(model.predictor.model.network, model.predictor.tokenizer)
-    if max_length and max_length > limit:
-        raise ConfigError(f"max_length={max_length}, but the model takes {limit} tokens. Give at most that.")
+    check_max_length(max_length, limit)
     made = replace(task or known, **drawn, head=known.head, end_tokens=known.end_tokens)
     return replace(model.predictor, task=made, max_length=max_length or model.predictor.max_length)
 
