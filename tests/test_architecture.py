@@ -58,7 +58,7 @@ ROWS = (
     ("drawing", "encoding", "fingerprints", "language_model", "model"),
     ("reports", "synthetic", "tasks"),
     ("frozen_parts", "heads", "layerwise"),
-    ("data", "methods", "networks", "prefixes", "protections", "training", "verifiers"),
+    ("data", "generating", "methods", "networks", "prefixes", "protections", "training", "verifiers"),
     (
         "added",
         "base_model",

@@ -22,7 +22,6 @@ from reasoner.losses import LossSum
 from reasoner.methods.adapter import read_bottlenecks
 from reasoner.notices import quietly, say
 from reasoner.packing import packed, pooler_of, reason_to_pad, worth_packing
-from reasoner.prefixes import begun
 from reasoner.tasks.base import Task
 
 HEAD_FILE = "head.safetensors"
@@ -103,7 +102,7 @@ class TaskModel(nn.Module):
         return model
 
     def generate(self, inputs: dict[str, Tensor], **settings: Any) -> Tensor:
-        """Return the tokens that are written, by transformers' `generate` with cached keys and values.
+        """Return the tokens that are written, by transformers' `generate`; see `generating`.
 
         Args:
             inputs: `input_ids` and `attention_mask`, (rows, length), padded on the left.
@@ -112,20 +111,10 @@ class TaskModel(nn.Module):
         Returns:
             (rows x `num_return_sequences`, new tokens); what stands behind an end token is of no account.
         """
-        from transformers import GenerationConfig
+        from reasoner.generating import generate
 
-        network, own = self.network, self.network.generation_config
-        run: Any = self.added if self.virtual_tokens else network
-        shown = 1 if network.config.is_encoder_decoder else inputs["input_ids"].shape[1]
-        if shown > 1 and settings.get("num_return_sequences", 1) > 1 and run is network:
-            inputs, settings = begun(network, inputs, settings)
-        network.generation_config = GenerationConfig()  # transformers would fill in from it what is not given here
-        try:
-            with quietly():
-                tokens: Tensor = run.generate(**inputs, generation_config=GenerationConfig(**settings))
-        finally:
-            network.generation_config = own
-        return tokens[:, shown:]
+        with quietly():
+            return generate(self.network, self.added if self.virtual_tokens else None, inputs, settings)
 
     def run(self, inputs: dict[str, Any]) -> Any:
         """Return what the network (with virtual tokens, if there are any) gives for these arguments, padding and all.

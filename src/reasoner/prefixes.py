@@ -1,4 +1,4 @@
-"""How likely are many continuations for a decoder, and what does it write, when what they share is run once?
+"""How likely are many continuations for a decoder, when what they share is run once?
 
 Sequences are put into a tree whose nodes are tokens: what several begin with is there once. A tree is one row for the
 network. A token sees its ancestors and itself alone, and its position is its depth, so that it gets the hidden state
@@ -10,14 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from inspect import signature
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from reasoner.added import cache_name
 from reasoner.losses import IGNORED, at_least_float32
 
 ROW = 256
@@ -115,37 +113,6 @@ def shared_sums(model: Runs, rows: Sequence[Continuation], *, device: torch.devi
     norms = torch.cat([at_least_float32(part).logsumexp(-1) for part in logits.split(AT_ONCE)])  # (nodes,)
     found = at_least_float32(logits[place, following]) - norms[place]  # (scored tokens,)
     return torch.zeros(len(rows), device=device).index_add(0, sequence, found.float()).cpu()
-
-
-def begun(network: Any, inputs: dict[str, Tensor], settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Run prompts of which several texts are drawn once, and return what each of the texts goes on from.
-
-    Args:
-        network: a decoder.
-        inputs: `input_ids` and `attention_mask`, (rows, length of at least 2), padded on the left.
-        settings: of transformers' `generate`, `num_return_sequences` among them.
-
-    Returns:
-        Inputs and settings of a `generate` that draws one text for each of (rows x `num_return_sequences`) prompts with
-        their keys and values; those that were given where the network's cache holds anything else.
-    """
-    from transformers.cache_utils import DynamicCache, DynamicLayer
-
-    before = {key: value[:, :-1] for key, value in inputs.items()}
-    takes = signature(network.forward).parameters
-    optional: dict[str, Any] = {}
-    if "position_ids" in takes:
-        optional["position_ids"] = (before["attention_mask"].cumsum(1) - 1).clamp(min=0)
-    if "logits_to_keep" in takes:
-        optional["logits_to_keep"] = 1
-    name = cache_name(network.base_model) or "past_key_values"
-    cache = getattr(network(**before, **optional, use_cache=True), name, None)
-    if not isinstance(cache, DynamicCache) or not all(isinstance(layer, DynamicLayer) for layer in cache.layers):
-        return inputs, settings
-    texts = settings["num_return_sequences"]
-    cache.batch_repeat_interleave(texts)
-    rows = {key: value.repeat_interleave(texts, dim=0) for key, value in inputs.items()}
-    return {**rows, name: cache}, {**settings, "num_return_sequences": 1}
 
 
 def log_probabilities(logits: Tensor, ids: Tensor) -> Tensor:
