@@ -28,25 +28,32 @@ KNOWN = {"do_sample", "temperature", "top_k", "top_p", "num_return_sequences", "
 class _Roomy(DynamicLayer):
     """Keys and values of a layer, which are not copied for each token that is added."""
 
-    _shown: tuple[Tensor, Tensor] | None = None
-    """What `keys` and `values` were made of `_room`: they are replaced from outside when rows leave."""
-    _room: Tensor
-    """(2, rows, heads, more tokens than there are, width of a head)."""
     keys: Tensor
     values: Tensor
+    _shown: tuple[Tensor | None, Tensor | None] = None, None
+    """What `keys` and `values` were made of `_rooms`; they are replaced from outside when rows leave."""
+    _rooms: tuple[Tensor, Tensor]
+    """(rows, heads, more tokens than there are, width of a head), of which that of values may be another."""
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Add tokens, and return all keys and values."""
         known = self.get_seq_length()
         length = known + key_states.shape[-2]
-        moved = self._shown is None or self.keys is not self._shown[0] or self.values is not self._shown[1]
-        if moved or length > self._room.shape[-2]:
-            rows, heads, _, width = self.keys.shape
-            self._room = self.keys.new_empty(2, rows, heads, length + ROOM, width)
-            self._room[0, ..., :known, :], self._room[1, ..., :known, :] = self.keys, self.values
-        self._room[0, ..., known:length, :], self._room[1, ..., known:length, :] = key_states, value_states
-        self.keys, self.values = self._shown = self._room[0, ..., :length, :], self._room[1, ..., :length, :]
-        return self._shown
+        if self.keys is not self._shown[0] or self.values is not self._shown[1] or length > self._rooms[0].shape[-2]:
+            self._rooms = _room(self.keys, length), _room(self.values, length)
+        for room, states in zip(self._rooms, (key_states, value_states), strict=True):
+            room[..., known:length, :] = states
+        self.keys, self.values = (room[..., :length, :] for room in self._rooms)
+        self._shown = self.keys, self.values
+        return self.keys, self.values
+
+
+def _room(states: Tensor, length: int) -> Tensor:
+    """Return memory for so many tokens and some more, these standing first."""
+    rows, heads, known, width = states.shape
+    room = states.new_empty(rows, heads, length + ROOM, width)
+    room[..., :known, :] = states
+    return room
 
 
 def generate(network: Any, below: Any, inputs: dict[str, Tensor], settings: dict[str, Any]) -> Tensor:

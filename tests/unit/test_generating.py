@@ -131,12 +131,12 @@ def test_a_network_with_another_cache_is_left_to_transformers(network, monkeypat
     assert torch.equal(generate(network, None, inputs, settings()), expected)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(10))
 def test_a_layer_with_room_holds_what_transformers_own_does(seed):
     random = Random(seed)
     torch.manual_seed(seed)
     own, roomy = DynamicLayer(), DynamicLayer()
-    new = torch.randn(2, 4, 2, 5, 3).unbind()
+    new = torch.randn(4, 2, 5, 3), torch.randn(4, 2, 5, 4)  # keys may have another width than values
     own.update(*new), roomy.update(*new)
     roomy.__class__ = _Roomy
     for _ in range(60):
@@ -145,7 +145,8 @@ def test_a_layer_with_room_holds_what_transformers_own_does(seed):
             own.batch_select_indices(chosen), roomy.batch_select_indices(chosen)
         if random.random() < 0.1:
             own.crop(-2), roomy.crop(-2)
-        new = torch.randn(2, own.keys.shape[0], 2, random.choice([1, 1, 3]), 3).unbind()
+        rows, tokens = own.keys.shape[0], random.choice([1, 1, 3])
+        new = torch.randn(rows, 2, tokens, 3), torch.randn(rows, 2, tokens, 4)
         for one, other in zip(own.update(*new), roomy.update(*new), strict=True):
             assert torch.equal(one, other)
         assert own.get_seq_length() == roomy.get_seq_length()
