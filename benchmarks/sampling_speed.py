@@ -3,6 +3,7 @@
     python benchmarks/sampling_speed.py --data DATA/math/gsm8k
     python benchmarks/sampling_speed.py --data DATA/math/gsm8k --prompts 4 --texts 16 --max-new-tokens 30
     python benchmarks/sampling_speed.py --data DATA/math/gsm8k --prompts 32 --texts 1 --max-new-tokens 220
+    python benchmarks/sampling_speed.py --data DATA/math/gsm8k --prompts 32 --texts 1 --max-new-tokens 220 --end .
 
 Both sides have the same network, prompts (problems of GSM8K's test part, in one batch) and random numbers, alternate,
 and must write the same texts. Of several texts for a prompt none ends early, so that the random numbers stay the same;
@@ -33,12 +34,16 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=8)
     parser.add_argument("--texts", type=int, default=5, help="for each prompt; 1: the most probable one")
     parser.add_argument("--max-new-tokens", type=int, default=60)
+    parser.add_argument("--end", help="a text ends with a token that holds this too, such as a full stop")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
 
-    model, inputs = model_and_prompts(arguments)
+    model, tokenizer, inputs = model_and_prompts(arguments)
+    if arguments.end:
+        tokens = range(model.network.config.vocab_size)
+        model.head.end_tokens += [token for token in tokens if arguments.end in tokenizer.decode(token)]
     drawn: dict[str, Any] = {"do_sample": True, "temperature": 0.7, "top_k": 0}
     if arguments.texts == 1:
         drawn = {"do_sample": False, "eos_token_id": model.head.end_tokens}
@@ -67,8 +72,8 @@ def main() -> None:
     print(f"transformers' time, library = 1: {median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
 
-def model_and_prompts(arguments: argparse.Namespace) -> tuple[Any, dict[str, torch.Tensor]]:
-    """Return the model in evaluation mode, and the prompts as they are given to `generate`."""
+def model_and_prompts(arguments: argparse.Namespace) -> tuple[Any, Any, dict[str, torch.Tensor]]:
+    """Return the model in evaluation mode, its tokenizer, and the prompts as they are given to `generate`."""
     from reasoner.base_model import model_source
     from reasoner.preparation import build_predictor
     from reasoner.training.config import TrainingConfig
@@ -81,7 +86,7 @@ def model_and_prompts(arguments: argparse.Namespace) -> tuple[Any, dict[str, tor
     (batch,) = predictor.batches(predictor.encode(asked), batch_size=len(asked))
     model = predictor.model.eval()
     model.network.generation_config = GenerationConfig()  # what the checkpoint says of it is for neither side
-    return model, model.head._prompts(batch)
+    return model, predictor.tokenizer, model.head._prompts(batch)
 
 
 def plain(model: Any, inputs: dict[str, torch.Tensor], settings: dict[str, Any]) -> torch.Tensor:
