@@ -26,7 +26,8 @@ class CheckReport:
     """Examples in each split."""
     estimate: dict[str, Any] = field(default_factory=dict)
     """Of the whole run: `seconds`, `steps`, `evaluations`, `memory_bytes`, `batch_bytes`, `disk_bytes`, `longest_batch`
-    (rows, tokens), `device`. Empty if the model was not run, or could not be."""
+    (rows, tokens), `device`; `bf16_seconds` where `bf16=True` would save much of a long run on the CPU. Empty if the
+    model was not run, or could not be."""
 
     @property
     def errors(self) -> list[Finding]:
@@ -128,7 +129,9 @@ def _estimate_lines(estimate: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Give what an estimate says, as name and text."""
     evaluations = estimate["evaluations"]
     several = f"{evaluations} evaluations" if evaluations > 1 else "one evaluation"
-    yield "time", f"{_duration(estimate['seconds'])} ({estimate['steps']:,} steps, {several}, {estimate['device']})"
+    faster = f", with bf16=True {_duration(estimate['bf16_seconds'])}" if "bf16_seconds" in estimate else ""
+    work = f"({estimate['steps']:,} steps, {several}, {estimate['device']})"
+    yield "time", f"{_duration(estimate['seconds'])}{faster} {work}"
     yield "memory", f"about {_size(estimate['memory_bytes'])}, {_size(estimate['batch_bytes'])} of it for a batch"
     yield "disk", f"{_size(estimate['disk_bytes'])} in output_dir, twice that while it is written"
     yield "longest batch", "{} x {} tokens".format(*estimate["longest_batch"])

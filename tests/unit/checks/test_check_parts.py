@@ -8,6 +8,7 @@ from itertools import permutations
 import pytest
 import torch
 
+from reasoner.checks import trial
 from reasoner.checks.nli_labels import CLEARLY, PAIRS, SURE, _disagreement, best_order, explained, gold_meanings
 from reasoner.checks.reading import ReadingRecord, Recorder, refused_rows, repaired_rows
 from reasoner.checks.subject import Subject
@@ -125,6 +126,52 @@ def test_the_memory_is_that_of_the_largest_part(prepare, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("bf16", "peaks", "long", "tried"),
+    [
+        (None, (1.0, 3.0), 0, True),
+        (None, (1.0, 3.0), 1e9, False),
+        (None, (1.0, 0.1), 0, False),  # this processor has no bfloat16
+        (False, (1.0, 3.0), 0, False),
+        (True, (1.0, 3.0), 0, False),
+    ],
+)
+def test_bfloat16_is_tried_for_long_runs_where_it_may_be_faster(prepare, monkeypatch, bf16, peaks, long, tried):
+    predictor, data = prepare("nli")
+    monkeypatch.setattr(trial, "LONG", long)
+    monkeypatch.setattr(trial, "matrix_peak", lambda _, bf16: peaks[bf16])
+    run, seen = trial._run_part, []
+
+    def timed(model, batch, config, **_):
+        seen.append(config.bf16)
+        _, _, loss, kept = run(model, batch, config)
+        seconds = 1.0 if config.bf16 else 4.0
+        return seconds / 2, seconds, loss, kept
+
+    monkeypatch.setattr(trial, "_run_part", timed)
+    estimate, findings = try_out(_subject(predictor, data, per_device_train_batch_size=8, bf16=bf16))
+    assert findings == [] and ("bf16_seconds" in estimate) == tried
+    assert seen == [bf16] * 2 + [True] * 2 * tried
+    if tried:
+        assert estimate["seconds"] / estimate["bf16_seconds"] == pytest.approx(4)
+
+
+def test_a_model_that_does_not_run_in_bfloat16_is_no_problem(prepare, monkeypatch):
+    predictor, data = prepare("nli")
+    monkeypatch.setattr(trial, "LONG", 0)
+    monkeypatch.setattr(trial, "matrix_peak", lambda _, bf16: 1.0 + bf16)
+    run = trial._run_part
+
+    def refuses(model, batch, config):
+        if config.bf16:
+            raise RuntimeError("expected scalar type Float but found BFloat16")
+        return run(model, batch, config)
+
+    monkeypatch.setattr(trial, "_run_part", refuses)
+    estimate, findings = try_out(_subject(predictor, data, per_device_train_batch_size=8, bf16=None))
+    assert findings == [] and estimate["seconds"] > 0 and "bf16_seconds" not in estimate
+
+
+@pytest.mark.parametrize(
     ("settings", "steps", "evaluations"),
     [
         ({}, 24, 5),
@@ -168,7 +215,7 @@ def _subject(predictor, data, **settings):
     return Subject(
         examples={"train": data.examples},
         record=ReadingRecord(),
-        config=TrainingConfig(use_cpu=True, bf16=False, **settings),
+        config=TrainingConfig(**{"use_cpu": True, "bf16": False, **settings}),
         source="",
         task_class=type(predictor.task),
         learned=predictor.task,
