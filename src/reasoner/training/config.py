@@ -151,8 +151,8 @@ class TrainingConfig:
     """Run deterministic kernels alone, so that two runs on one GPU are equal bit for bit as well (on a CPU they are
     without it), and stop where an operation has none. It costs time. See docs/nothing_lost.md for what is promised."""
     bf16: bool | None = None
-    """Compute in bfloat16 where that is safe (autocast); None: on a CUDA device that has it. Weights stay float32. Where
-    a processor gains by it, `check` says how much."""
+    """Compute in bfloat16 where that is safe (autocast); None: on a CUDA device that has it. Weights stay float32.
+    Where a processor gains by it, `check` says how much."""
     packing: bool | None = None
     """Run batches with much padding without it: the same outputs and gradients for less work. None: where the
     architecture allows it; True: likewise, and say it if not; False: never."""
