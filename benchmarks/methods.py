@@ -31,6 +31,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "two passes that agree": {"r_drop": 1.0},
     "attacked embeddings": {"adversarial_epsilon": 1.0},
     "validation rows too": {"refit": True},
+    "bfloat16": {"bf16": True},
     "recipe best": {"recipe": "best"},
     "recipe fast": {"recipe": "fast"},
 }
