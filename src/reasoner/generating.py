@@ -114,6 +114,9 @@ def _written(network: Any, inputs: dict[str, Tensor], settings: dict[str, Any]) 
 
 def _begun(network: Any, inputs: dict[str, Tensor]) -> tuple[str, Any] | None:
     """Run prompts but for their last token, and return what their keys and values are called, and those."""
+    name = cache_name(network.base_model)
+    if name is None:
+        return None
     before = {key: value[:, :-1] for key, value in inputs.items()}
     takes = signature(network.forward).parameters
     optional: dict[str, Any] = {}
@@ -121,7 +124,6 @@ def _begun(network: Any, inputs: dict[str, Tensor]) -> tuple[str, Any] | None:
         optional["position_ids"] = (before["attention_mask"].cumsum(1) - 1).clamp(min=0)
     if "logits_to_keep" in takes:
         optional["logits_to_keep"] = 1
-    name = cache_name(network.base_model) or "past_key_values"
     cache = getattr(network(**before, **optional, use_cache=True), name, None)
     if not isinstance(cache, DynamicCache) or not all(isinstance(layer, DynamicLayer) for layer in cache.layers):
         return None

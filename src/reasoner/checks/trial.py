@@ -73,9 +73,6 @@ def try_out(subject: Subject) -> tuple[dict[str, Any], list[Finding]]:
         with _unchanged(predictor.model, predictor.device):
             first = _run(predictor, longest.batch, config)
             second = _run(predictor, middle.batch, config)
-            time_of_run = _time(subject, second, middle.batch.tokens)
-            if time_of_run["seconds"] > LONG:
-                time_of_run |= _in_bfloat16(subject, middle.batch, time_of_run["seconds"])
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -83,8 +80,11 @@ def try_out(subject: Subject) -> tuple[dict[str, Any], list[Finding]]:
     if not isfinite(first.loss) or not isfinite(first.gradient_norm):
         return {}, [_not_finite(first, rows, tokens, longest.places)]
     kept = round(first.kept * largest)
+    run = _time(subject, second, middle.batch.tokens)
+    if run["seconds"] > LONG and (gain := _gain_of_bfloat16(predictor, middle.batch, config, second)) > FASTER:
+        run["bf16_seconds"] = run["seconds"] / gain
     return {
-        **time_of_run,
+        **run,
         "memory_bytes": _memory(predictor.model, config) + kept,
         "batch_bytes": kept,
         "disk_bytes": FLOAT * sum(weight.numel() for weight in _saved(predictor.model)),
@@ -93,23 +93,23 @@ def try_out(subject: Subject) -> tuple[dict[str, Any], list[Finding]]:
     }, []
 
 
-def _in_bfloat16(subject: Subject, batch: Batch, seconds: float) -> dict[str, float]:
-    """Return how long the run would take with `bf16=True`, if nobody has chosen and this processor gains by it.
+def _gain_of_bfloat16(predictor: Predictor, batch: Batch, config: TrainingConfig, passed: Pass) -> float:
+    """Return how many times as fast the pass over a batch is with `bf16=True`; 1.0 where that is no question.
 
-    Those of the last years multiply in bfloat16 at two to four times the speed of float32; others do it much slower.
+    Somebody has chosen, or this processor multiplies no faster so: those of the last years do two to four times as
+    fast as in float32, others much slower.
     """
-    predictor, config = subject.predictor, replace(subject.config, bf16=True)
-    assert predictor is not None
-    if subject.config.bf16 is not None or predictor.device.type != "cpu":
-        return {}
-    if matrix_peak(predictor.device, True) < FASTER * matrix_peak(predictor.device, False):
-        return {}
+    device = predictor.device
+    if config.bf16 is not None or device.type != "cpu":
+        return 1.0
+    if matrix_peak(device, True) < FASTER * matrix_peak(device, False):
+        return 1.0
     try:
-        passed = [_run(predictor, batch, config) for _ in range(2)][-1]  # the first one chooses kernels
-    except RuntimeError:  # nobody has asked for it: a head, or the memory, that does not take it is no problem
-        return {}
-    found = float(_time(subject, passed, batch.tokens)["seconds"])
-    return {"bf16_seconds": found} if seconds > FASTER * found and isfinite(passed.gradient_norm) else {}
+        with _unchanged(predictor.model, device):  # the first of two chooses kernels
+            faster = [_run(predictor, batch, replace(config, bf16=True)) for _ in range(2)][-1]
+    except (RuntimeError, MemoryError):  # nobody has asked for it: what does not take it is no problem
+        return 1.0
+    return passed.seconds / faster.seconds if isfinite(faster.gradient_norm) else 1.0
 
 
 def _batches(predictor: Predictor, data: Encoded, config: TrainingConfig, *, shuffle: bool) -> Batches:
