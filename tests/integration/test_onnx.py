@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +34,15 @@ def assert_same(result, folder: Path, data, inputs, **settings) -> reasoner.Onnx
     assert report["model.onnx"].difference <= 1e-4
     assert report["model.onnx"].score == pytest.approx(report["PyTorch"].score, abs=1e-5)
     return report
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[reasoner.Result, Path]:
+    """A model of pairs of texts, and the folder of its export; nobody may write into that."""
+    folder = tmp_path_factory.mktemp("exported")
+    result = train(folder, "nli")
+    reasoner.export_onnx(result, folder / "onnx", CASES["nli"].splits)
+    return result, folder / "onnx"
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
@@ -169,13 +179,11 @@ def test_a_folder_with_weights_is_left_alone(tmp_path: Path):
     assert reasoner.load(tmp_path / "model").predict(CASES["nli"].inputs[0]) == result.predict(CASES["nli"].inputs[0])
 
 
-def test_what_an_onnx_model_cannot_do(tmp_path: Path):
-    case = CASES["nli"]
-    result = train(tmp_path, "nli")
-    reasoner.export_onnx(result, tmp_path / "onnx", case.splits)
+def test_what_an_onnx_model_cannot_do(exported, tmp_path: Path):
+    case, (_, folder) = CASES["nli"], exported
     with pytest.raises(reasoner.CheckpointError, match="load_onnx"):
-        reasoner.load(tmp_path / "onnx")
-    read = reasoner.load_onnx(tmp_path / "onnx")
+        reasoner.load(folder)
+    read = reasoner.load_onnx(folder)
     with pytest.raises(reasoner.CheckpointError, match="Copy the folder"):
         read.save(tmp_path / "again")
     with pytest.raises(reasoner.ConfigError, match="already"):
@@ -187,9 +195,8 @@ def test_what_an_onnx_model_cannot_do(tmp_path: Path):
         reasoner.explain(read, case.inputs[0])
 
 
-def test_a_damaged_file_is_refused(tmp_path: Path):
-    result = train(tmp_path, "nli")
-    reasoner.export_onnx(result, tmp_path / "onnx", CASES["nli"].splits)
+def test_a_damaged_file_is_refused(exported, tmp_path: Path):
+    shutil.copytree(exported[1], tmp_path / "onnx")
     file = tmp_path / "onnx" / "model.onnx"
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(reasoner.CheckpointError, match="cannot be read by ONNX Runtime"):
@@ -204,11 +211,9 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         reasoner.export_onnx(tmp_path, tmp_path / "onnx", [])
 
 
-def test_the_rest_of_the_library_takes_it(tmp_path: Path):
-    case = CASES["nli"]
-    result = train(tmp_path, "nli")
-    reasoner.export_onnx(result, tmp_path / "onnx", case.splits)
-    read = reasoner.load_onnx(tmp_path / "onnx", threads=1)
+def test_the_rest_of_the_library_takes_it(exported):
+    case, (result, folder) = CASES["nli"], exported
+    read = reasoner.load_onnx(folder, threads=1)
     one, other = (replace(reasoner.robustness(each, case.splits), seed=0) for each in (result, read))
     assert one.mean_flip_rate == other.mean_flip_rate
     assert read.compare(result, case.splits["test"]).difference == 0

@@ -48,7 +48,14 @@ def trained(folder: Path) -> Result:
     }
     data = {split: [row.columns for row in rows] if isinstance(rows, list) else rows for split, rows in data.items()}
     return reasoner.fine_tune(
-        None, data, task=NER(class_weights="balanced"), max_steps=60, max_length=32, evaluate_before=False, use_cpu=True
+        None,
+        data,
+        task=NER(class_weights="balanced"),
+        max_steps=60,
+        per_device_train_batch_size=8,
+        max_length=32,
+        evaluate_before=False,
+        use_cpu=True,
     )
 
 
