@@ -268,7 +268,7 @@ def prepared(
                                 taken_over=begin is not None)  # fmt: skip
     if begin is not None:
         begin(predictor)
-    rows = augmented(predictor.task, with_counterfactuals(predictor.task, examples, config), config)
+    rows = augmented(predictor, with_counterfactuals(predictor.task, examples, config), config)
     if replayed:
         rows = {**rows, "train": [*rows["train"], *replayed]}
     encoded = {split: predictor.encode(part, name=split, cache=config.feature_cache) for split, part in rows.items()}

@@ -10,7 +10,10 @@ from task_cases import CASES
 
 import reasoner
 from reasoner.data.edited import Replacement
+from reasoner.data.examples import examples_from_rows
+from reasoner.data.sources import read_splits
 from reasoner.edits.catalog import Edit
+from reasoner.edits.rows import augmented
 
 QUICK = {"max_steps": 6, "per_device_train_batch_size": 4, "use_cpu": True, "learning_rate": 3e-3, "check": False}
 
@@ -102,10 +105,6 @@ def test_what_cannot_be_measured_is_refused_or_said(trained: reasoner.Result, ca
 
 
 def test_augmentation_is_training_on_the_edited_rows_too(lively_bert: Path) -> None:
-    from reasoner.data.examples import examples_from_rows
-    from reasoner.data.sources import read_splits
-    from reasoner.edits.rows import augmented
-
     pack = reasoner.synthetic.nli_pack(train=12, validation=8, test=8)
     settings = {**QUICK, "evaluate_before": False, "seed": 5}
     result = reasoner.fine_tune(
@@ -118,15 +117,32 @@ def test_augmentation_is_training_on_the_edited_rows_too(lively_bert: Path) -> N
     )
     config = reasoner.TrainingConfig(augmentation=2, augmentation_edits=["capitals", "names", "distractor"], seed=5)
     task = result.predictor.task
-    rows = augmented(task, examples_from_rows(read_splits(pack), task.Example), config)["train"]
+    rows = augmented(result.predictor, examples_from_rows(read_splits(pack), task.Example), config)["train"]
     assert [row.premise for row in rows[:12]] == [row["premise"] for row in pack["train"]]
-    assert len(rows) == 36, "capitals change every row"
+    assert len(rows) == 36, "a distractor changes every row"
     assert [row.label for row in rows[12:24]] == [row["label"] for row in pack["train"]]
     by_hand = {**pack, "train": [{"premise": r.premise, "hypothesis": r.hypothesis, "label": r.label} for r in rows]}
     other = reasoner.fine_tune(lively_bert, by_hand, task="nli", **settings)
     assert [row["loss"] for row in result.history] == [row["loss"] for row in other.history]
     assert result.run.rows["train"] == 12
     assert "augmentation: 24 edited copies of the 12 training rows are learned as well." in result.run.notices
+
+
+def test_a_copy_is_one_that_the_model_reads_otherwise(lively_bert: Path) -> None:
+    """The tokenizer tells no capital from a small letter, and no space from three."""
+    settings = {**QUICK, "evaluate_before": False, "augmentation": 1}
+    pack = reasoner.synthetic.nli_pack(train=12, validation=8, test=8)
+    result = reasoner.fine_tune(lively_bert, pack, task="nli", augmentation_edits=["spacing", "capitals"], **settings)
+    assert "augmentation: 0 edited copies of the 12 training rows are learned as well." in result.run.notices
+    edits = ["spacing", "capitals", "distractor"]
+    result = reasoner.fine_tune(lively_bert, pack, task="nli", augmentation_edits=edits, **settings)
+    assert "augmentation: 12 edited copies of the 12 training rows are learned as well." in result.run.notices
+    config = reasoner.TrainingConfig(augmentation=1, augmentation_edits=edits)
+    task = result.predictor.task
+    rows = augmented(result.predictor, examples_from_rows(read_splits(pack), task.Example), config)["train"]
+    pairs = zip(rows[:12], rows[12:], strict=True)
+    assert all(len((copy.premise + copy.hypothesis).split()) > len((row.premise + row.hypothesis).split())
+               for row, copy in pairs)  # fmt: skip
 
 
 @pytest.mark.parametrize(

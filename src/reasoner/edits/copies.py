@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
@@ -16,12 +15,12 @@ from reasoner.data.feature_file import group_sizes
 from reasoner.data.features import Batch, EncodedRow, Feature
 from reasoner.data.streams import StreamedRows
 from reasoner.edits.catalog import chosen
-from reasoner.edits.rows import edited_row, entity_names, refuse_rows
+from reasoner.edits.rows import edited_row, entity_names, read_otherwise, refuse_rows
 from reasoner.errors import ConfigError
 from reasoner.evaluation import Encoded
 from reasoner.inference import Predictor
 from reasoner.losses import IGNORED
-from reasoner.notices import adding_to, say
+from reasoner.notices import say
 from reasoner.tasks.base import Task
 from reasoner.training.config import TrainingConfig
 
@@ -85,8 +84,7 @@ class _Copies:
         """Return the copies, in the order of the batch, and the places; see `training.objective.Extras`."""
         random = Random(int(torch.randint(2**62, ())))
         examples = self.example_of[batch.feature_index].tolist()
-        with adding_to(Counter()):  # what was cut of these rows is known
-            copies = {example: self._copy(example, random) for example in dict.fromkeys(examples)}
+        copies = {example: self._copy(example, random) for example in dict.fromkeys(examples)}
         numbers = [
             int(index - self.first[example]) for example, index in zip(examples, batch.feature_index, strict=True)
         ]
@@ -108,17 +106,7 @@ class _Copies:
     def _copy(self, example: int, random: Random) -> _Copy:
         row, features, task = self.examples[example], self.features[example], self.predictor.task
         read = EncodedRow(row, features)
-        for edit in random.sample(self.edits, len(self.edits)):
-            made = edited_row(task, row, edit, self.names, random)
-            if made is None:
-                continue
-            copy, edited = made
-            (copied,) = self._encoded(copy)
-            if len(copied) == len(features) and [part.inputs for part in copied] != [part.inputs for part in features]:
-                return _Copy(copied, task.counterparts(read, EncodedRow(copy, copied), edited))
+        for example, texts, copied in read_otherwise(self.predictor, read, self.edits, self.names, random):
+            if len(copied) == len(features):
+                return _Copy(copied, task.counterparts(read, EncodedRow(example, copied), texts))
         return _Copy(features, task.counterparts(read, read, {}))
-
-    def _encoded(self, example: object) -> Sequence[Sequence[Feature]]:
-        given = self.predictor
-        limits = {"max_length": given.max_length, "stride": given.stride}
-        return given.task.encode([example], given.tokenizer, **limits)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reasoner.data.edited import Edited
 from reasoner.data.examples import Example
+from reasoner.data.features import EncodedRow, Feature
 from reasoner.data.streams import StreamedRows
 from reasoner.edits.catalog import Edit, Editable, chosen
 from reasoner.errors import ConfigError
-from reasoner.notices import say
+from reasoner.notices import adding_to, say
 from reasoner.tasks.base import Said, Task
 
 if TYPE_CHECKING:
+    from reasoner.inference import Predictor
     from reasoner.training.config import TrainingConfig
 
 
@@ -75,30 +78,69 @@ def said_in_words(said: frozenset[Said] | None, texts: Mapping[str, str]) -> lis
 
 
 def augmented(
-    task: Task[Any, Any], examples: Mapping[str, Sequence[Any]], config: TrainingConfig
+    predictor: Predictor, examples: Mapping[str, Sequence[Any]], config: TrainingConfig
 ) -> Mapping[str, Sequence[Any]]:
     """Return the splits, the training rows followed by edited copies of them, as `augmentation` says.
 
-    For each copy one of the edits is drawn that changes the row; where none does, there is no copy, and this is said.
+    For each copy one of the edits is drawn that changes what the model reads of the row: capitals change nothing for a
+    tokenizer that knows none. Where none does, there is no copy, and this is said.
 
     Raises:
         ConfigError: if an edit is unknown, the training rows are a stream, or none has a text that can be edited.
     """
     if not config.augmentation:
         return examples
-    rows = examples["train"]
+    rows, task = examples["train"], predictor.task
     if isinstance(rows, StreamedRows):
         raise ConfigError("augmentation takes rows of memory, and train is a stream. Edit the rows of the stream.")
     refuse_rows("augmentation", task, rows)
-    edits, others = chosen(config.augmentation_edits), entity_names(task, rows)
-    copies = [
-        made[0]
-        for copy in range(config.augmentation)
-        for number, example in enumerate(rows)
-        if (made := _any_edited(task, example, edits, others, Random(f"{config.seed} {copy} {number}"))) is not None
-    ]
+    edits, others, copies = chosen(config.augmentation_edits), entity_names(task, rows), []
+    for copy in range(config.augmentation):
+        for number, example in enumerate(rows):
+            random = Random(f"{config.seed} {copy} {number}")
+            read = EncodedRow(example, features_of(predictor, example))
+            made = next(read_otherwise(predictor, read, edits, others, random), None)
+            copies += [] if made is None else [made.example]
     say(f"augmentation: {len(copies)} edited copies of the {len(rows)} training rows are learned as well.")
     return {**examples, "train": [*rows, *copies]}
+
+
+class ReadOtherwise(NamedTuple):
+    """A row after an edit that changes what the model reads."""
+
+    example: Any
+    texts: Mapping[str, Edited]
+    """Those that were changed."""
+    features: Sequence[Feature]
+
+
+def read_otherwise(
+    predictor: Predictor, row: EncodedRow, edits: Sequence[Edit], others: Mapping[str, Sequence[str]], random: Random
+) -> Iterator[ReadOtherwise]:
+    """Yield what edits make of a row, in an order drawn at random, where the model reads it otherwise.
+
+    Args:
+        predictor: encodes.
+        row: with gold.
+        edits: what may be done.
+        others: see `entity_names`.
+        random: draws.
+    """
+    before = [feature.inputs for feature in row.features]
+    for edit in random.sample(edits, len(edits)):
+        if (made := edited_row(predictor.task, row.example, edit, others, random)) is None:
+            continue
+        features = features_of(predictor, made[0])
+        if [feature.inputs for feature in features] != before:
+            yield ReadOtherwise(*made, features)
+
+
+def features_of(predictor: Predictor, example: Any) -> Sequence[Feature]:
+    """Encode one row; what is cut of it is counted elsewhere."""
+    limits = {"max_length": predictor.max_length, "stride": predictor.stride}
+    with adding_to(Counter()):
+        (features,) = predictor.task.encode([example], predictor.tokenizer, **limits)
+    return features
 
 
 def refuse_rows(option: str, task: Task[Any, Any], examples: Sequence[Any]) -> None:
@@ -109,16 +151,6 @@ def refuse_rows(option: str, task: Task[Any, Any], examples: Sequence[Any]) -> N
     """
     if not any(example.open_texts for example in examples):
         raise ConfigError(f"{option}: rows of {type(task).__name__} have no texts that can be edited. Leave it out.")
-
-
-def _any_edited(
-    task: Task[Any, Any], example: Any, edits: Sequence[Edit], others: Mapping[str, Sequence[str]], random: Random
-) -> tuple[Any, Mapping[str, Edited]] | None:
-    """Return the row after one of the edits that change it; None: there is none."""
-    for edit in random.sample(edits, len(edits)):
-        if (made := edited_row(task, example, edit, others, random)) is not None:
-            return made
-    return None
 
 
 def edited_row(
