@@ -43,7 +43,8 @@ def main() -> None:
     splits = workload.read(arguments.task, arguments.data)
     cards = {side: card_of(side, splits, arguments) for side in arguments.sides}
     for side, card in cards.items():
-        print(f"\n{side}: score {card.score:.4f}, mean flip rate {card.mean_flip_rate:.4f}\n\n{card}")
+        kept = "nothing said" if card.mean_kept is None else f"kept {card.mean_kept:.4f}"
+        print(f"\n{side}: score {card.score:.4f}, mean flip rate {card.mean_flip_rate:.4f}, {kept}\n\n{card}")
         (arguments.output / f"{arguments.task}-{side}.json").write_text(json.dumps(card.to_dict(), indent=1))
     plain = cards.pop("plain", None)
     for side, card in cards.items() if plain else ():

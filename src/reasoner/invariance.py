@@ -87,11 +87,11 @@ def _outcome(
     """Return how the edited rows went, beside the same rows as they were."""
     originals = [examples[row.number] for row in rows]
     first = [before.predictions[row.number] for row in rows]
-    flipped = [
-        place
-        for place, (row, was, now) in enumerate(zip(rows, first, after.predictions, strict=True))
-        if said_after(task.said(was), row.texts) != task.said(now)
+    said = [
+        (said_after(task.said(was), row.texts), task.said(now) or frozenset())
+        for row, was, now in zip(rows, first, after.predictions, strict=True)
     ]
+    flipped = [place for place, (was, now) in enumerate(said) if was != now]
     share = share_interval(len(flipped), len(rows))
     score = float(task.score(first, originals)[task.primary_metric])
     edited_score = float(after.metrics[task.primary_metric])
@@ -105,6 +105,9 @@ def _outcome(
         before=score,
         after=edited_score,
         **_drop(task, (first, originals), (after.predictions, [row.example for row in rows])),
+        said_before=sum(len(was) for was, _ in said),
+        said_after=sum(len(now) for _, now in said),
+        said_both=sum(len(was & now) for was, now in said),
         examples=tuple(_shown(task, rows[place], originals[place], first[place], after.predictions[place])
                        for place in flipped[:SHOWN]),
     )  # fmt: skip

@@ -30,6 +30,15 @@ def backwards(row, random):
     return {name: [Replacement(0, len(text), " ".join(text.split()[::-1]))] for name, text in row.texts.items()}
 
 
+def vowels_in(word):
+    return word.replace("e", "o")
+
+
+def vowels(row, random):
+    return {name: [Replacement(n, n + 1, "o") for n, letter in enumerate(text) if letter == "e"]
+            for name, text in row.texts.items()}  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def trained(lively_bert: Path) -> reasoner.Result:
     pack = reasoner.synthetic.nli_pack(train=40, validation=20, test=60)
@@ -51,6 +60,8 @@ def test_flips_and_scores_are_those_of_predictions_by_hand(trained: reasoner.Res
     outcome = card["backwards"]
     assert outcome.rows == len(ROWS)
     assert outcome.flips == sum(a != b for a, b in zip(was, now, strict=True)) > 0
+    assert (outcome.said_before, outcome.said_after) == (60, 60) and outcome.said_both == 60 - outcome.flips
+    assert "kept" not in str(card)
     assert card.score == outcome.before == pytest.approx(trained.evaluate(ROWS)["accuracy"])
     assert outcome.after == pytest.approx(trained.evaluate(turned)["accuracy"])
     assert outcome.difference_lower <= outcome.after - outcome.before <= outcome.difference_upper
@@ -81,6 +92,25 @@ def test_every_edit_runs_on_a_task_and_the_card_can_be_read(name: str, lively_be
     assert str(card).count("flipped") == 1
     assert json.loads(json.dumps(card.to_dict()))["outcomes"][0]["name"] == card.outcomes[0].name
     assert card.outcomes[0].name in card._repr_html_()
+
+
+def test_what_is_kept_is_counted_entity_by_entity(lively_bert: Path) -> None:
+    case = CASES["ner"]
+    result = reasoner.fine_tune(
+        lively_bert, case.splits, task="ner", evaluate_before=False, **{**QUICK, "max_steps": 40}
+    )
+    rows = case.splits["train"]
+    card = reasoner.robustness(result, rows, edits=[Edit("other vowels", "o for e", vowels)])
+    was, now = (
+        [{(e["entity_group"], e["start"], e["end"]) for e in found} for found in result.predict(texts)]
+        for texts in ([tuple(row["tokens"]) for row in rows], [tuple(map(vowels_in, row["tokens"])) for row in rows])
+    )
+    both = sum(len(a & b) for a, b in zip(was, now, strict=True))
+    either = sum(len(a | b) for a, b in zip(was, now, strict=True))
+    assert 0 < both < either
+    assert card["other vowels"].kept == card.mean_kept == pytest.approx(both / either)
+    assert f"{both / either:.1%} is said both times" in str(card) and "kept" in str(card)
+    assert card.to_dict()["outcomes"][0]["kept"] == card["other vowels"].kept
 
 
 def test_entities_that_only_moved_are_no_flip(lively_bert: Path) -> None:

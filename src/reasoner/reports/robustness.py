@@ -12,7 +12,7 @@ from typing import Any
 from reasoner.reports.layout import Table, report_text, table_lines
 
 WIDTH = 80
-COLUMNS = ("edit", "rows", "flipped", "95% interval", "score", "edited", "95% interval")
+COLUMNS = ("edit", "rows", "flipped", "95% interval", "kept", "score", "edited", "95% interval")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +48,26 @@ class EditOutcome:
     difference_lower: float | None = None
     """Lower end of the 95% interval of after - before, by paired bootstrap; None where the task has no counts."""
     difference_upper: float | None = None
+    said_before: int = 0
+    """How many things (entities, labels, answers) the model said of these rows as they were."""
+    said_after: int = 0
+    said_both: int = 0
+    """How many before and after."""
     examples: tuple[FlippedRow, ...] = ()
 
     @property
     def flip_rate(self) -> float:
         """Share of the changed rows whose prediction was another one."""
         return self.flips / self.rows
+
+    @property
+    def kept(self) -> float | None:
+        """Of all that was said of these rows before or after the edit, the share that was said both times.
+
+        That is the Jaccard index, of all rows together; None where nothing was said.
+        """
+        either = self.said_before + self.said_after - self.said_both
+        return self.said_both / either if either else None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -81,6 +95,12 @@ class RobustnessCard:
         """
         return mean(outcome.flip_rate for outcome in self.outcomes)
 
+    @property
+    def mean_kept(self) -> float | None:
+        """The mean of the edits' `kept`; None where none has it."""
+        found = [outcome.kept for outcome in self.outcomes if outcome.kept is not None]
+        return mean(found) if found else None
+
     def __getitem__(self, name: str) -> EditOutcome:
         """Return the outcome of the edit of that name."""
         return {outcome.name: outcome for outcome in self.outcomes}[name]
@@ -89,7 +109,9 @@ class RobustnessCard:
         """Return the card as JSON values."""
         return {
             **asdict(self),
-            "outcomes": [{**asdict(outcome), "flip_rate": outcome.flip_rate} for outcome in self.outcomes],
+            "outcomes": [
+                {**asdict(outcome), "flip_rate": outcome.flip_rate, "kept": outcome.kept} for outcome in self.outcomes
+            ],
         }
 
     def __repr__(self) -> str:
@@ -108,7 +130,14 @@ class RobustnessCard:
 
     def _table(self) -> Table:
         heading = f"Robustness: {self.task}, {self.metric} {self.score:.4f} on {self.split} ({self.rows:,} rows)"
-        return Table(heading, COLUMNS, list(self._cells()))
+        rows = [COLUMNS, *self._cells()]
+        columns, *cells = rows if self._says_several else [(*row[:4], *row[5:]) for row in rows]
+        return Table(heading, columns, cells)
+
+    @property
+    def _says_several(self) -> bool:
+        """Whether it says several things of a row, or nothing; else the flip rate tells all."""
+        return any({one.said_before, one.said_after} != {one.rows} for one in self.outcomes)
 
     def _cells(self) -> Iterator[tuple[str, ...]]:
         for outcome in self.outcomes:
@@ -120,6 +149,7 @@ class RobustnessCard:
                 f"{outcome.rows:,}",
                 f"{outcome.flip_rate:.1%}",
                 f"{outcome.lower:.1%} {outcome.upper:.1%}",
+                "-" if outcome.kept is None else f"{outcome.kept:.0%}",
                 f"{outcome.before:.3f}",
                 f"{outcome.after:.3f}",
                 change,
@@ -128,10 +158,16 @@ class RobustnessCard:
     def _remark(self) -> str:
         if not self.outcomes:
             return "No edit changes any of these rows."
+        kept = ""
+        if self._says_several and self.mean_kept is not None:
+            kept = (
+                f" Of what is said of a row before or after, {self.mean_kept:.1%} is said both times ('kept', in the "
+                "mean): a model that says less flips fewer rows, and keeps no more for that."
+            )
         return (
             f"Mean flip rate: {self.mean_flip_rate:.1%}. Each edit leaves what is right as it is, or moves it along: a "
             "flip is a change of mind without a reason. The first interval is that of the share of flips, the second "
-            "that of the change in score; both are over rows."
+            f"that of the change in score; both are over rows.{kept}"
         )
 
     def _example_lines(self, outcome: EditOutcome) -> list[str]:
