@@ -61,10 +61,11 @@ def test_wnut17(look: Any, real_data: Path) -> None:
     assert set(found) <= {"gold_lost"}
 
 
-def test_wikiann_in_less_than_a_second_a_thousand_rows(look: Any, real_data: Path) -> None:
+def test_wikiann_in_less_than_twenty_seconds(look: Any, real_data: Path) -> None:
     started = time.process_time()
-    found = counts(look("ner", "ner/wikiann-en"))  # 40,000 rows
-    assert time.process_time() - started < 40
+    look("ner", {"train": "ner/wikiann-en/train"})  # 20,000 rows
+    assert time.process_time() - started < 20
+    found = counts(look("ner", "ner/wikiann-en"))
     texts = {split: [" ".join(row.columns["tokens"]) for row in read_rows(real_data / "ner" / "wikiann-en" / split)]
              for split in ("train", "dev", "test")}  # fmt: skip
     assert found["duplicate"] + found["contradiction"] == sum(len(part) - len(set(part)) for part in texts.values())
