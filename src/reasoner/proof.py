@@ -56,6 +56,8 @@ def _differing_weight(model: TaskModel, read: TaskModel) -> str:
 
 def _identical(one: torch.Tensor, other: torch.Tensor) -> bool:
     """Return whether values are equal; what is no number in both is."""
+    if torch.equal(one, other):  # one pass over the memory, where the other line makes six
+        return True
     return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
 
 

@@ -115,10 +115,11 @@ def name_of(kind: str, cls: type) -> str:
     Raises:
         ConfigError: if it is not registered: a saved folder could not be read again.
     """
-    path = f"{cls.__module__}:{cls.__qualname__}"
-    for name, target in {**_entry_points(kind), **TABLES[kind]}.items():
-        if target is cls or target == path:
-            return name
+    path, table = f"{cls.__module__}:{cls.__qualname__}", TABLES[kind]
+    for known in (lambda: table, lambda: _entry_points(kind)):  # these are read only if need be: it takes 20 ms
+        for name, target in known().items():
+            if (target is cls or target == path) and table.get(name, target) == target:
+                return name
     raise ConfigError(
         f"{cls.__name__} is not registered. Call reasoner.register_{kind}('a-name', {cls.__name__}) first."
     )
