@@ -10,7 +10,7 @@ from typing import Any
 from reasoner.added import PeftAdded
 from reasoner.comparison import Comparison, check_same_gold, check_same_task, compare
 from reasoner.data.examples import examples_from_rows
-from reasoner.data.sources import read_splits
+from reasoner.data.sources import ONE_SOURCE, read_splits
 from reasoner.errors import ConfigError
 from reasoner.inference import Predictor
 from reasoner.publishing import check_base, upload
@@ -108,11 +108,11 @@ class Result:
         Raises:
             DataError: if a row cannot be used, or holds a label that the model does not know.
         """
-        splits = examples_from_rows(read_splits(data, columns=columns), _schema(self))
+        splits = examples_from_rows(read_splits(data, columns=columns, alone=ONE_SOURCE), _schema(self))
         metrics = {
             split: self.predictor.evaluate_examples(examples, name=split).metrics for split, examples in splits.items()
         }
-        return metrics["train"] if list(metrics) == ["train"] else metrics
+        return next(iter(metrics.values())) if list(metrics) in (["train"], [ONE_SOURCE]) else metrics
 
     def compare(self, other: Result, data: Any, *, columns: dict[str, Any] | None = None) -> Comparison:
         """Score another model and this one on the same rows, and say how surely they differ.
@@ -130,7 +130,7 @@ class Result:
             DataError: if a row cannot be used, or holds a label that the models do not know.
         """
         check_same_task(other.predictor.task, self.predictor.task)
-        splits = examples_from_rows(read_splits(data, columns=columns), _schema(other, self))
+        splits = examples_from_rows(read_splits(data, columns=columns, alone=ONE_SOURCE), _schema(other, self))
         if len(splits) != 1:
             raise ConfigError(f"compare takes one split, and the data has {', '.join(splits)}. Give one of them.")
         ((name, examples),) = splits.items()

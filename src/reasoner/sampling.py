@@ -15,7 +15,7 @@ import torch
 from reasoner.base_model import model_source
 from reasoner.data.completions import GenerationExample, QuestionExample
 from reasoner.data.examples import examples_from_rows
-from reasoner.data.sources import read_splits
+from reasoner.data.sources import ONE_SOURCE, read_splits
 from reasoner.errors import ConfigError, DataError
 from reasoner.evaluation import Encoded, in_parts, infer
 from reasoner.inference import Predictor
@@ -290,7 +290,7 @@ def read_questions(data: Any, columns: Mapping[str, Any] | None) -> list[Questio
     """
     if isinstance(data, (list, tuple)):
         data = [{"prompt": row} if isinstance(row, str) else row for row in data]
-    splits = examples_from_rows(read_splits(data, columns=columns), QuestionExample)
+    splits = examples_from_rows(read_splits(data, columns=columns, alone=ONE_SOURCE), QuestionExample)
     if len(splits) != 1:
         raise ConfigError(f"The data has the splits {', '.join(splits)}. Give one of them.")
     (examples,) = splits.values()

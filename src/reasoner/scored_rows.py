@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from reasoner.data.examples import examples_from_rows
-from reasoner.data.sources import read_splits
+from reasoner.data.sources import ONE_SOURCE, read_splits
 from reasoner.errors import ConfigError, raise_if_any
 from reasoner.tasks.base import Task
 
 T = TypeVar("T")
-ONE_SOURCE = "the data"
-"""What rows are called that nobody named."""
 
 
 def scored_rows(
@@ -59,16 +57,15 @@ def _check_said(task: Task[Any, Any]) -> None:
 def _read(
     task: Task[Any, Any], data: Any, split: str | None, columns: Mapping[str, Any] | None
 ) -> tuple[str, list[Any]]:
-    splits = examples_from_rows(read_splits(data, columns=columns), task.schema(task.settings()))
-    return chosen_split(splits, data, split)
+    splits = examples_from_rows(read_splits(data, columns=columns, alone=ONE_SOURCE), task.schema(task.settings()))
+    return chosen_split(splits, split)
 
 
-def chosen_split(splits: Mapping[str, list[T]], data: Any, split: str | None) -> tuple[str, list[T]]:
+def chosen_split(splits: Mapping[str, list[T]], split: str | None) -> tuple[str, list[T]]:
     """Return the name of the split that was asked for and its rows.
 
     Args:
         splits: all of them.
-        data: what they were read from: one source alone is called "the data".
         split: which; None: test, else validation, else train.
 
     Raises:
@@ -76,8 +73,6 @@ def chosen_split(splits: Mapping[str, list[T]], data: Any, split: str | None) ->
     """
     if not splits:
         raise ConfigError("There are no rows. Give some, with gold.")
-    if list(splits) == ["train"] and not isinstance(data, Mapping):
-        splits = {ONE_SOURCE: splits["train"]}
     name = split or next(name for name in ("test", "validation", *splits) if name in splits)
     if name not in splits:
         raise ConfigError(f"split is '{name}', and the data has {', '.join(splits)}. Give one of them.")

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from reasoner.data.examples import examples_from_rows, text_column
 from reasoner.data.labels import entailing_output, meaning
-from reasoner.data.sources import read_splits
+from reasoner.data.sources import ONE_SOURCE, read_splits
 from reasoner.errors import ConfigError, Problem, raise_if_any
 from reasoner.notices import collect
 from reasoner.reports.heuristics import HeuristicOutcome, HeuristicsReport
@@ -91,8 +91,8 @@ def heuristics(
             raise ConfigError(f"heuristics asks an nli model, one of whose labels means entailment, and this one is "
                               f"for {result.run.task} with the labels {', '.join(labels) or 'none'}.")  # fmt: skip
         given = heuristics_pack() if data is None else data
-        splits = examples_from_rows(read_splits(given, columns=columns), HeuristicExample)
-        name, examples = chosen_split(splits, given, split)
+        splits = examples_from_rows(read_splits(given, columns=columns, alone=ONE_SOURCE), HeuristicExample)
+        name, examples = chosen_split(splits, split)
         raise_if_any(_problems(examples))
         found = result.predictor.predict([(example.premise, example.hypothesis) for example in examples])
     said = [prediction["label"] == labels[entailing] for prediction in found]

@@ -9,7 +9,7 @@ from typing import Any
 
 from reasoner.data.examples import examples_from_rows
 from reasoner.data.rows import Row
-from reasoner.data.sources import read_splits
+from reasoner.data.sources import ONE_SOURCE, read_splits
 from reasoner.edits.changing import ContrastEdit, contrasts_of
 from reasoner.edits.rows import said_in_words
 from reasoner.errors import ConfigError, DataError, Problem, raise_if_any
@@ -85,7 +85,7 @@ def _sets(
     task: Task[Any, Any], data: Any, column: str, split: str | None, columns: Mapping[str, Any] | None
 ) -> tuple[str, dict[str, list[Any]]]:
     """Return the name of the split, and its examples by set; sets of one row are left out, and said."""
-    name, rows = chosen_split(read_splits(data, columns=columns), data, split)
+    name, rows = chosen_split(read_splits(data, columns=columns, alone=ONE_SOURCE), split)
     missing = [row for row in rows if row.columns.get(column) in (None, "")]
     if missing:
         more = f" (nor have {len(missing) - 1} further rows)" if len(missing) > 1 else ""

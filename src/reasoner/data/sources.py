@@ -17,6 +17,8 @@ from reasoner.data.formats.parallel import is_parallel
 from reasoner.data.rows import Row
 from reasoner.errors import ConfigError, DataError, Problem, near_name, raise_if_any, suggestion
 
+ONE_SOURCE = "the data"
+"""What rows are called that nobody named, and that are not to be trained on."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -70,16 +72,18 @@ def read_splits(
     columns: Mapping[str, Any] | None = None,
     format: str | None = None,
     problems: list[Problem] | None = None,
+    alone: str = "train",
 ) -> dict[str, list[Row]]:
     """Return the rows of each split that is given, in the order train, validation, test.
 
     Args:
         data: a mapping of `train`, `validation` (or `dev`, `val`, `valid`) and `test` to what `read_rows` reads, such
             as a `DatasetDict` (a split that is None is not given); a folder with split files; the id of a
-            data set on the Hub; or one source alone, which is taken for the train split.
+            data set on the Hub; or one source alone.
         columns: as `read_rows` takes it, for every split.
         format: as `read_rows` takes it, for every split.
         problems: a list that takes the problems, so that the caller can tell them with others; None: they are raised.
+        alone: the split that one source alone is taken for, or what else its rows are called.
 
     Raises:
         DataError: with every problem of every split, an empty one included.
@@ -87,7 +91,7 @@ def read_splits(
     """
     rows: dict[str, list[Row]] = {}
     found: list[Problem] = []
-    for split, source in _splits_of(data).items():
+    for split, source in _splits_of(data, alone).items():
         try:
             rows[split] = read_rows(source, name=split, format=format, columns=columns)
         except DataError as error:
@@ -105,10 +109,10 @@ def read_splits(
     return rows
 
 
-def _splits_of(data: Any) -> dict[str, Any]:
+def _splits_of(data: Any, alone: str) -> dict[str, Any]:
     if isinstance(data, str | Path):
-        return _splits_of_name(data)
-    return named_splits(data) if isinstance(data, Mapping) else {"train": data}
+        return _splits_of_name(data, alone)
+    return named_splits(data) if isinstance(data, Mapping) else {alone: data}
 
 
 def named_splits(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,14 +134,14 @@ def named_splits(data: Mapping[str, Any]) -> dict[str, Any]:
     return {split: splits[split] for split in SPLITS if split in splits}
 
 
-def _splits_of_name(data: str | Path) -> dict[str, Any]:
+def _splits_of_name(data: str | Path, alone: str) -> dict[str, Any]:
     """Return the splits of a folder, a file or a Hub id; what exists is never taken for a Hub id."""
     path = _path(data)
     if os.path.isdir(path) and not is_parallel(path):  # noqa: PTH112 (Path.is_dir fails for a name that is too long)
         return dict(find_splits(path))
     if isinstance(data, str) and _may_be_hub_id(data) and not path.exists():
         return _hub_splits(data)
-    return {"train": path}
+    return {alone: path}
 
 
 def _path(name: str | Path) -> Path:

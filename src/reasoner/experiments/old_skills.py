@@ -30,7 +30,7 @@ class OldSkills:
     """
 
     def __init__(self, data: Any, device: torch.device) -> None:
-        splits = read_splits(data)
+        splits = read_splits(data, alone="old_data")
         if len(splits) != 1:
             raise ConfigError(f"old_data takes one split, and it has {', '.join(splits)}. Give one of them.")
         ((self.name, self.rows),) = splits.items()
@@ -57,7 +57,7 @@ class OldSkills:
         predictor.model.to(self.device).eval()
         schema = predictor.task.schema(predictor.task.settings())
         examples = examples_from_rows({self.name: self.rows}, schema)[self.name]
-        evaluation = predictor.evaluate_examples(examples, name=f"old {self.name}")
+        evaluation = predictor.evaluate_examples(examples, name="old_data")
         return float(evaluation.metrics[predictor.task.primary_metric])
 
 

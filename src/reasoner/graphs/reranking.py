@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from reasoner.data.examples import examples_from_rows
-from reasoner.data.sources import read_splits
+from reasoner.data.sources import ONE_SOURCE, read_splits
 from reasoner.errors import ConfigError
 from reasoner.methods.base import Method
 from reasoner.metrics import ranking_scores
@@ -186,7 +186,7 @@ def rerank(
 
 
 def _examples(data: Any, columns: Mapping[str, Any] | None) -> list[LinkPredictionExample]:
-    splits = examples_from_rows(read_splits(data, columns=columns), LinkPredictionExample)
+    splits = examples_from_rows(read_splits(data, columns=columns, alone=ONE_SOURCE), LinkPredictionExample)
     if len(splits) != 1:
         raise ConfigError(f"evaluate takes one split, and the data has {', '.join(splits)}. Give one of them.")
     ((_, examples),) = splits.items()

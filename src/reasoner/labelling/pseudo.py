@@ -197,7 +197,7 @@ def pseudo_labels(
     with collect():
         result = model if isinstance(model, Result) else load_result(model)
         task = result.predictor.task
-        splits = examples_from_rows(read_splits(validation), task.schema(task.settings()))
+        splits = examples_from_rows(read_splits(validation, alone="validation"), task.schema(task.settings()))
         known = known_examples(result, training)
         held = splits.get("validation") or next(iter(splits.values()))
         raise_if_any(task.problems(held))
