@@ -324,7 +324,7 @@ def test_evaluate_takes_rows_or_splits_and_knows_its_labels(lively_bert: Path) -
     by_split = result.evaluate({"validation": ROWS["validation"], "test": ROWS["test"]})
     assert list(by_split) == ["validation", "test"]
     _assert_same_scores(by_split["test"], result.metrics["test"])
-    with pytest.raises(LabelError, match="^the data, row 1: label 'violet' is unknown"):
+    with pytest.raises(LabelError, match=r"^the data, row 1: label 'violet' is unknown"):
         result.evaluate([{"text": "A violet lamp.", "label": "violet"}])
 
 

@@ -136,20 +136,20 @@ class NER(Task[NERExample, Entities]):
 
     def example_from_input(self, value: Any) -> NERExample:
         """Accept a string, or a list of words; or a dict with one of them as `text` or `tokens`, and a `document`."""
+        words, document = value, None
         if isinstance(value, Mapping):
-            text = column(value, "text", NERExample, None)
-            example = self.example_from_input(column(value, "tokens", NERExample, text))
-            if (document := column(value, "document", NERExample, None)) is None:
-                return example
-            try:
-                return NERInDocument(**vars(example), document=document_name(document))
-            except RowError as error:
-                raise DataError(f"{error.what}. {error.remedy}") from None
-        if isinstance(value, str):
-            return NERExample.from_text(value)
-        if isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value):
-            return NERExample.from_words(value)
-        raise DataError(f"ner predicts for a string, a list of words, or a dict with these, not for {value!r:.60}.")
+            words = column(value, "tokens", NERExample, column(value, "text", NERExample, None))
+            document = column(value, "document", NERExample, None)
+        if isinstance(words, str):
+            example = NERExample.from_text(words)
+        elif isinstance(words, (list, tuple)) and all(isinstance(word, str) for word in words):
+            example = NERExample.from_words(words)
+        else:
+            raise DataError(f"ner predicts for a string, a list of words, or a dict with these, not for {value!r:.60}.")
+        try:
+            return example if document is None else NERInDocument(**vars(example), document=document_name(document))
+        except RowError as error:
+            raise DataError(f"{error.what}. {error.remedy}") from None
 
     def in_context(self, examples: Iterable[NERExample], *, whole: bool) -> Iterable[NERExample]:
         """Return the examples with their neighbours in the document, if `document_context` asks for them."""

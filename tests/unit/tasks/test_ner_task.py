@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -371,7 +372,8 @@ def test_inputs_of_predict():
     placed = task.example_from_input({"words": ["Anna", "left"], "doc_id": 7})
     assert (placed.document, placed.text, placed.tokens) == (7, "Anna left", ("Anna", "left"))
     for value in (7, {"id": "a"}, ["a", 7], None):
-        with pytest.raises(DataError, match="ner predicts for a string, a list of words, or a dict with these, not "):
+        message = f"ner predicts for a string, a list of words, or a dict with these, not for {value!r}."
+        with pytest.raises(DataError, match=re.escape(message)):
             task.example_from_input(value)
     with pytest.raises(DataError, match=r"document is \['a', 'b'\]. Name its document by a text or a whole number"):
         task.example_from_input({"text": "a", "document": ["a", "b"]})
