@@ -42,7 +42,7 @@ button { font: inherit; font-weight: 600; margin-top: 1em; padding: 0.45em 1.6em
   background: rgb(0, 98, 155); color: white; cursor: pointer; }
 .problem { border-left: 4px solid rgb(213, 94, 0); padding: 0.3em 0.8em; }
 section { overflow-wrap: anywhere; }
-th { overflow-wrap: normal; }
+th, td:not(:first-child) { overflow-wrap: break-word; }
 """
 
 
