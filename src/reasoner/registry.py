@@ -116,7 +116,7 @@ def name_of(kind: str, cls: type) -> str:
         ConfigError: if it is not registered: a saved folder could not be read again.
     """
     path, table = f"{cls.__module__}:{cls.__qualname__}", TABLES[kind]
-    for known in (lambda: table, lambda: _entry_points(kind)):  # these are read only if need be: it takes 20 ms
+    for known in (lambda: table, lambda: _entry_points(kind)):  # these are looked up on the disk
         for name, target in known().items():
             if (target is cls or target == path) and table.get(name, target) == target:
                 return name
