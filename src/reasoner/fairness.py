@@ -77,7 +77,8 @@ def bias(
             if left := len(telling) - len(rows):
                 say(f"bias: {left} rows of {name} with a word of '{group.name}' cannot be edited and are left out.")
             if len(rows) < LEAST_ROWS:
-                say(f"bias: {len(rows)} rows of {name} have a word of '{group.name}', which is left out.")
+                found = f"1 row of {name} has" if rows else f"0 rows of {name} have"
+                say(f"bias: {found} a word of '{group.name}', which is left out: {LEAST_ROWS} are needed.")
                 continue
             outcomes.append(_outcome(predictor, group, rows, name))
     return BiasReport(
