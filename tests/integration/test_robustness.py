@@ -113,6 +113,15 @@ def test_what_is_kept_is_counted_entity_by_entity(lively_bert: Path) -> None:
     assert card.to_dict()["outcomes"][0]["kept"] == card["other vowels"].kept
 
 
+def test_of_a_model_that_says_nothing_it_is_said_that_this_is_no_firmness(lively_bert: Path) -> None:
+    case = CASES["ner"]
+    result = reasoner.fine_tune(lively_bert, case.splits, task="ner", evaluate_before=False, **QUICK)
+    result.model.classifier.bias.data[result.run.labels.index("O")] += 100
+    card = reasoner.robustness(result, case.splits["train"], edits=["typing errors", "aside"])
+    assert card.mean_flip_rate == 0 and card.mean_kept is None
+    assert "The model says nothing of any row, before or after" in " ".join(str(card).split())
+
+
 def test_entities_that_only_moved_are_no_flip(lively_bert: Path) -> None:
     """Before and after are compared at the places where the text now stands."""
     case = CASES["ner"]

@@ -159,7 +159,9 @@ class RobustnessCard:
         if not self.outcomes:
             return "No edit changes any of these rows."
         kept = ""
-        if self._says_several and self.mean_kept is not None:
+        if self._says_several and self.mean_kept is None:
+            kept = " The model says nothing of any row, before or after: so it flips none, which tells nothing of it."
+        elif self._says_several:
             kept = (
                 f" Of what is said of a row before or after, {self.mean_kept:.1%} is said both times ('kept', in the "
                 "mean): a model that says less flips fewer rows, and keeps no more for that."
