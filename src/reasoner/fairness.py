@@ -21,6 +21,7 @@ from reasoner.reports.bias import BiasReport, Gap, GroupOutcome
 from reasoner.result import Result, load_result
 from reasoner.scored_rows import scored_rows
 from reasoner.tasks.base import Said, Task
+from reasoner.tasks.multiple_choice import MultipleChoice
 
 LEAST_ROWS = 2
 """Of fewer rows no interval can be drawn."""
@@ -108,7 +109,7 @@ def _outcome(predictor: Predictor, group: WordGroup, rows: Sequence[Any], split:
             for value, version in versions.items()
         },
         score_gaps=_score_gaps(task, versions),
-        label_gaps=_label_gaps(versions),
+        label_gaps=_label_gaps(task, versions),
     )
 
 
@@ -142,8 +143,13 @@ def _score_gaps(task: Task[Any, Any], versions: Mapping[str, _Version]) -> tuple
     return () if counts is None else _gaps(dict(zip(versions, counts, strict=True)), label=None)
 
 
-def _label_gaps(versions: Mapping[str, _Version]) -> tuple[Gap, ...]:
-    """Return for each label and value how much more often it is said of it than of the others."""
+def _label_gaps(task: Task[Any, Any], versions: Mapping[str, _Version]) -> tuple[Gap, ...]:
+    """Return for each label and value how much more often it is said of it than of the others.
+
+    None for choices: the first choice of a row has nothing in common with that of another.
+    """
+    if isinstance(task, MultipleChoice):
+        return ()
     labels = sorted({item.name for version in versions.values() for of_row in version.said for item in of_row})
     gaps: list[Gap] = []
     for label in labels:

@@ -108,3 +108,16 @@ def test_what_cannot_be_measured_is_refused(lively_bert: Path) -> None:
         reasoner.bias(result, made)
     with pytest.raises(reasoner.ConfigError, match="each name once"):
         reasoner.bias(result, made, groups=[COLOURS, COLOURS])
+
+
+def test_the_place_of_a_choice_is_no_label(lively_bert: Path) -> None:
+    random = Random(3)
+    rows = [
+        {"context": f"{random.choice(['he', 'she'])} is a {random.choice(['tall', 'small'])} one", "question": "how?",
+         "choices": ["tall", "small", "old"], "label": random.choice([0, 1])}
+        for _ in range(24)
+    ]  # fmt: skip
+    data = {"train": rows, "validation": rows[:8], "test": rows[:16]}
+    result = reasoner.fine_tune(lively_bert, data, task="multiple_choice", **{**SETTINGS, "num_train_epochs": 1})
+    outcome = reasoner.bias(result, data)["gender"]
+    assert outcome.rows == 16 and [gap.label for gap in outcome.score_gaps] == [None] and outcome.label_gaps == ()
