@@ -120,7 +120,7 @@ def damaged(draw, contents):
 
 @pytest.mark.parametrize("name", FORMATS)
 @given(data=st.data())
-@settings(max_examples=max(CASES // len(FORMATS), 1), deadline=None,
+@settings(max_examples=max(CASES // len(FORMATS), 1),
           suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])  # fmt: skip
 def test_rows_or_an_error_of_this_library(tmp_path, name, data):
     path = tmp_path / name

@@ -94,7 +94,7 @@ def test_any_text(tuned, architecture, task, name):
 
 
 @pytest.mark.parametrize("task", PACKS)
-@settings(max_examples=CASES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=CASES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(st.characters(exclude_categories=()), max_size=80))
 def test_any_characters(tuned, task, text):
     check(task, tuned("bert", task), text)

@@ -106,7 +106,7 @@ def test_no_word_at_all_gives_nothing():
 TAGS = ("O", "B-A", "I-A", "B-B", "I-B", "B-C-D", "I-C-D")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     logits=st.lists(st.lists(st.floats(-1e5, 1e5, width=32), min_size=7, max_size=7), min_size=1, max_size=12),
     seed=st.integers(0, 2**16),

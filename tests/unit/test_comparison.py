@@ -95,7 +95,7 @@ def evaluated(task: Any, examples: list[Any], predictions: list[Any]) -> Evaluat
 def test_the_statistic_of_all_rows_is_the_reported_score(name):
     task, rows = TASKS[name]
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(st.lists(rows, min_size=2, max_size=12))
     def check(pairs):
         examples, predictions = [e for e, _ in pairs], [p for _, p in pairs]
@@ -110,7 +110,7 @@ def test_the_statistic_of_all_rows_is_the_reported_score(name):
 def test_a_comparison_of_any_two_evaluations_holds_together(name):
     task, rows = TASKS[name]
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(st.lists(st.tuples(rows, rows), min_size=2, max_size=12))
     def check(pairs):
         examples = [replace(example, where=f"row {number}") for number, ((example, _), _) in enumerate(pairs)]

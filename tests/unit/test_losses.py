@@ -30,7 +30,7 @@ def some_labels(rows, classes, ignored, seed=0):
     return labels
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.integers(1, 12),
     classes=st.integers(2, 7),
@@ -95,7 +95,7 @@ def test_squared_error_is_that_of_sklearn():
     assert ours.count.item() == 9
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sizes=st.lists(st.integers(1, 6), min_size=1, max_size=6), seed=st.integers(0, 10_000), data=st.data())
 def test_grouped_cross_entropy_is_a_loop_over_the_groups(sizes, seed, data):
     scores = numbers(sum(sizes), seed=seed) * 30
@@ -154,7 +154,7 @@ def test_half_precision_is_summed_in_float32(dtype):
         assert not loss.count.requires_grad
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     gamma=st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.5]),
     smoothing=st.sampled_from([0.0, 0.1]),

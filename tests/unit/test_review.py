@@ -108,7 +108,7 @@ def test_the_lowest_margin_comes_first():
     assert [entry["margin"] for entry in recorded([[ALL]] * 3).review(2)] == margins[:2]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(orders=st.lists(st.permutations(ALL), min_size=3, max_size=3), size=st.integers(1, 4))
 def test_the_order_of_batches_does_not_matter(orders: list[list[int]], size: int):
     epochs = [[order[start : start + size] for start in range(0, len(order), size)] for order in orders]

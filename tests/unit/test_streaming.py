@@ -38,7 +38,7 @@ def test_parts_change_no_score_and_no_prediction(prepare, name):
     whole, predicted = predictor.evaluate(data), predictor.predict(INPUTS[name])
     whole.metrics.pop("rows_per_second")
 
-    @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=8, suppress_health_check=list(HealthCheck))
     @given(size=st.integers(1, len(data.examples) + 1))
     def same(size):
         with pytest.MonkeyPatch.context() as patch:

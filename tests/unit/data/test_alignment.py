@@ -34,7 +34,6 @@ def tokenizer(request, tiny_models):
     return AutoTokenizer.from_pretrained(tiny_models(request.param))
 
 
-@settings(deadline=None)
 @given(any_text)
 def test_every_visible_character_is_in_exactly_one_word(text):
     words = split_words(text)
@@ -43,7 +42,6 @@ def test_every_visible_character_is_in_exactly_one_word(text):
     assert all(word.start < word.end for word in words)
 
 
-@settings(deadline=None)
 @given(pieces)
 @example(f"{FAMILY}{FAMILY}{FLAG}{FLAG}🇩")
 def test_what_people_see_as_one_character_is_not_torn(text):
@@ -54,14 +52,12 @@ def test_what_people_see_as_one_character_is_not_torn(text):
     assert not {place for place in borders & inside if not text[place].isspace() and not text[place - 1].isspace()}
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(max_codepoint=127), max_size=20))
 @example("".join(map(chr, range(128))))
 def test_words_do_not_depend_on_a_word_of_another_script_in_the_text(text):
     assert split_words(text + " é") == [*split_words(text), (len(text) + 1, len(text) + 2)]
 
 
-@settings(deadline=None)
 @given(any_text)
 def test_a_word_is_a_run_of_letters_or_one_mark(text):
     for start, end in split_words(text):
@@ -92,7 +88,6 @@ def test_words_of_known_texts(text, words):
     assert [text[start:end] for start, end in split_words(text)] == words
 
 
-@settings(deadline=None)
 @given(any_text, st.data())
 def test_words_of_characters_is_the_way_back(text, data):
     words = split_words(text)
@@ -106,7 +101,6 @@ def test_words_of_characters_is_the_way_back(text, data):
     assert words_of_characters(start, end, words) == ((touched[0], touched[-1] + 1) if touched else None)
 
 
-@settings(deadline=None)
 @given(word_lists)
 def test_joined_words_stand_where_it_is_said(words):
     text, offsets = join_words(words)
@@ -134,7 +128,7 @@ def test_text_that_no_word_holds_is_of_none():
     assert words_of_tokens([(0, 3), (3, 8), (4, 8), (8, 13), (13, 14)], words, "The town near.") == [0, -1, -1, 2, -1]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(words=word_lists)
 def test_words_of_real_tokens(tokenizer, words):
     text, offsets = join_words(words)
@@ -145,7 +139,7 @@ def test_words_of_real_tokens(tokenizer, words):
         assert word == (word_of_character.get(visible[0], -1) if visible else -1)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(text=any_text)
 def test_a_word_without_sub_word_that_lies_in_another_words_continues_it(tokenizer, text):
     words = split_words(text)

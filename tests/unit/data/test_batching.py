@@ -6,7 +6,7 @@ import random
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
@@ -34,7 +34,6 @@ def indexes(batches):
     return [batch.feature_index for batch in batches]
 
 
-@settings(deadline=None)
 @given(
     groups=lengths_of_groups,
     batch_size=st.integers(1, 7),
@@ -66,7 +65,6 @@ def test_each_feature_comes_once_and_is_what_it_was(groups, batch_size, keep_tog
             assert batch.targets["labels"][row] == index
 
 
-@settings(deadline=None)
 @given(groups=lengths_of_groups, batch_size=st.integers(1, 7), keep=st.booleans(), shuffle=st.booleans())
 def test_group_says_which_features_are_of_one_example(groups, batch_size, keep, shuffle):
     features = features_of(groups)

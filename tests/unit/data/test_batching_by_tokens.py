@@ -6,7 +6,7 @@ import random
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.data.batching import Batches
@@ -27,7 +27,6 @@ def singles(number, seed=1):
     return [[draw.choice([draw.randint(4, 12), draw.randint(20, 40), draw.randint(100, 128)])] for _ in range(number)]
 
 
-@settings(deadline=None)
 @given(
     groups=lengths_of_groups,
     tokens=st.integers(1, 60),
@@ -59,7 +58,6 @@ def test_each_row_comes_once_and_no_batch_is_over_the_limit_but_a_row_alone(grou
     assert again.plan() == batches.plan()
 
 
-@settings(deadline=None)
 @given(groups=lengths_of_groups, tokens=st.integers(1, 60), keep=st.booleans())
 def test_in_order_no_batch_could_have_taken_the_next_row(groups, tokens, keep):
     batches = made(groups, tokens, keep=keep, shuffle=False)

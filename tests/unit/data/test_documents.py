@@ -178,7 +178,7 @@ tagged = st.lists(st.tuples(st.sampled_from(WORDS), st.sampled_from(("O", "B-PER
 documents = st.lists(st.tuples(tagged, st.integers(0, 2)), min_size=1, max_size=6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(sentences=documents, most=st.integers(1, 20), room=st.integers(2, 30))
 def test_every_word_is_labelled_and_scored_once_with_context_as_without(tokenizer, sentences, most, room):
     rows = [placed([word for word, _ in words], document, [tag for _, tag in words]) for words, document in sentences]

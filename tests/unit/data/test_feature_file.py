@@ -85,7 +85,7 @@ def typed(value):
     return type(value).__name__, value
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(groups=features(), size=st.integers(1, 4), data=st.data())
 def test_what_is_read_is_what_was_written(groups, size, data):
     with TemporaryDirectory() as folder:
@@ -113,7 +113,7 @@ def test_what_is_read_is_what_was_written(groups, size, data):
             file[len(groups)]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 99), keep=st.booleans(), shuffle=st.booleans(), side=st.sampled_from(["left", "right"]))
 def test_batches_from_a_file_are_those_from_memory(seed, keep, shuffle, side):
     draw = random.Random(seed)

@@ -6,7 +6,7 @@ import random
 
 import numpy
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
@@ -38,7 +38,6 @@ def test_the_order_is_custom_then_value_then_letter_however_the_rows_stand(label
         assert learn_labels({"train": located(*labels)}, first=CUSTOM) == expected
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.one_of(st.text(max_size=3), st.integers(), st.sampled_from(["nan", "NaN", "inf"])), min_size=4),
     st.randoms(),
@@ -122,7 +121,6 @@ def test_names_that_differ_in_case_alone_are_not_matched():
     assert ordered_as(("a", "A"), ["A", "a"]) is None
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from("abc"), min_size=1))
 def test_balanced_weights_are_scikit_learns(training):
     labels = sorted(set(training))

@@ -91,7 +91,7 @@ def test_the_share_of_masked_tokens_and_what_is_shown_instead(tokenizer, masking
     assert kept / chosen_tokens == pytest.approx(0.1, abs=0.015)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=30), min_size=1, max_size=6),
     st.sampled_from(["words", "spans"]),

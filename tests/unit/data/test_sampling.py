@@ -14,7 +14,7 @@ from reasoner.data.features import Feature
 from reasoner.data.sampling import balanced_order, strata_of
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(strata=st.lists(st.integers(0, 4), min_size=1, max_size=60), seed=st.integers(0, 1000))
 def test_each_stratum_is_drawn_alike_and_its_rows_in_turn(strata, seed):
     order = balanced_order(np.array(strata), torch.Generator().manual_seed(seed))

@@ -38,7 +38,7 @@ def global_positions(window, number, room, stride, side=0):
     return {position: number * (room - stride) + index for index, position in enumerate(inside)}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(text=texts, room=rooms())
 def test_windows_hold_every_token_in_order_and_share_as_many_as_asked(tokenizer, text, room):
     room, stride = room
@@ -57,7 +57,7 @@ def test_windows_hold_every_token_in_order_and_share_as_many_as_asked(tokenizer,
     assert seen == set(range(len(plain["input_ids"])))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(first=st.sampled_from(["a dog", "Who?", ""]), second=texts, room=rooms())
 def test_of_a_pair_the_second_side_is_windowed_beside_the_whole_first(tokenizer, first, second, room):
     room, stride = room
@@ -76,7 +76,7 @@ def test_of_a_pair_the_second_side_is_windowed_beside_the_whole_first(tokenizer,
     assert seen == set(range(len(plain)))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(pairs=st.lists(st.tuples(texts, texts), max_size=4), room=st.integers(1, 20))
 def test_of_a_pair_that_is_too_long_the_longer_side_is_cut(tokenizer, pairs, room):
     firsts, seconds = [first for first, _ in pairs], [second for _, second in pairs]
@@ -151,7 +151,6 @@ def cut_words(draw):
         start += room - stride
 
 
-@settings(deadline=None)
 @given(cut_words())
 def test_each_word_is_owned_by_one_window_that_holds_its_beginning_and_most_around_it(case):
     sizes, tokens, windows = case
@@ -166,7 +165,7 @@ def test_each_word_is_owned_by_one_window_that_holds_its_beginning_and_most_arou
             assert start + word_of.index(word) - 1 == tokens.index(word)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(words=st.lists(st.sampled_from(WORDS), max_size=14), room=rooms())
 def test_the_owner_holds_the_first_sub_word_of_real_tokens(tokenizer, words, room):
     room, stride = room
@@ -187,7 +186,7 @@ def test_the_owner_holds_the_first_sub_word_of_real_tokens(tokenizer, words, roo
 
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("architecture", ["bert", "roberta", "llama", "deberta-v2"])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_what_is_cut_is_what_the_tokenizer_would_cut(tiny_models, architecture, side, data):
     tokenizer = AutoTokenizer.from_pretrained(tiny_models(architecture))

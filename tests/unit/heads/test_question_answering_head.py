@@ -48,7 +48,7 @@ def search(starts, ends, mask, longest, n_best):
     return sorted(spans, key=lambda span: -span[0])[:n_best]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     length=st.integers(1, 12),
     longest=st.integers(1, 15),

@@ -83,7 +83,7 @@ def test_the_likelihood_is_free_of_weights_and_smoothing(head):
 TAGS = ("O", "B-A", "I-A")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.lists(st.lists(st.floats(-50, 50, width=32), min_size=18, max_size=18), min_size=1, max_size=3),
     words=st.lists(st.lists(st.sampled_from([0, 1]), min_size=6, max_size=6), min_size=3, max_size=3),

@@ -149,7 +149,7 @@ texts = st.lists(words, max_size=4).map(" ".join)
 question_lists = st.lists(st.tuples(st.lists(texts, max_size=3), texts), min_size=1, max_size=8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(question_lists, st.randoms(use_true_random=False))
 def test_perfect_answers_score_one_and_order_changes_nothing(questions: list, source: random.Random) -> None:
     gold = [answers for answers, _ in questions]
@@ -172,7 +172,7 @@ def brute_force(gold: list[list[str]], predicted: list[str], no_answer: list[flo
     return max(rule_scores(gold, answers)["f1"] for answers in kept)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(question_lists, st.data())
 def test_the_best_threshold_is_the_best(questions: list, data: st.DataObject) -> None:
     gold, predicted = [list(column) for column in zip(*questions, strict=True)]

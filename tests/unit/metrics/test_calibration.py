@@ -70,7 +70,7 @@ def test_calibrated_confidences_have_nearly_no_error_and_proud_ones_have_it(equa
         assert low <= calibration_error(table.max(axis=1), right, equal_mass=equal_mass)["ece"] <= high
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.2, 0.5, 1.0]) | st.floats(0, 1), st.booleans()), min_size=1),
     st.integers(1, 20),
@@ -118,7 +118,7 @@ def test_temperature_lowers_the_calibration_error_and_changes_no_prediction():
     assert calibration_error(after.max(axis=1), right)["ece"] < calibration_error(before.max(axis=1), right)["ece"] / 5
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     arrays(np.float64, (6, 3), elements=st.floats(-50, 50, width=32)),
     st.lists(st.integers(0, 2), min_size=6, max_size=6),

@@ -58,7 +58,7 @@ def test_a_label_that_occurs_nowhere_does_not_lower_the_average() -> None:
     assert scores["by_label"]["entailment"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(*[st.sampled_from(LABELS)] * 2), min_size=1), st.randoms(use_true_random=False))
 def test_label_invariants(rows: list, source: random.Random) -> None:
     gold, predicted = [list(column) for column in zip(*rows, strict=True)]
@@ -97,7 +97,7 @@ def test_label_sets_equal_scikit_learn(labels: list[str]) -> None:
 label_sets = st.lists(st.tuples(*[st.sets(st.sampled_from(LABELS))] * 2), min_size=1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(label_sets, st.randoms(use_true_random=False))
 def test_label_set_invariants(rows: list, source: random.Random) -> None:
     gold, predicted = [list(column) for column in zip(*rows, strict=True)]
@@ -145,7 +145,7 @@ def test_a_correlation_that_overflows_is_zero_and_not_nan() -> None:
         assert regression_scores([1e308, 1e308, -1e307], [1, 2, 3])["pearson"] == 0.0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(-1000, 1000), min_size=2), st.randoms(use_true_random=False))
 def test_number_invariants(gold: list[int], source: random.Random) -> None:
     perfect = regression_scores(gold, gold)

@@ -23,7 +23,7 @@ labels = st.sampled_from("abcd")
 label_pairs = st.lists(st.tuples(labels, labels), min_size=1, max_size=20)
 span_sets = st.sets(st.tuples(st.sampled_from(["PER", "LOC"]), st.integers(0, 3), st.integers(4, 6)), max_size=4)
 texts = st.sampled_from(["the red dog", "red dog", "A dog!", "", "cat and dog", "the"])
-many = settings(max_examples=60, deadline=None)
+many = settings(max_examples=60)
 
 
 @many

@@ -150,7 +150,7 @@ span_sets = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(span_sets)
 def test_perfect_spans_score_one(gold: list[set[Span]]) -> None:
     scores = span_scores(gold, [list(found) for found in gold])
@@ -164,7 +164,7 @@ tag_pairs = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tag_pairs, st.randoms(use_true_random=False))
 def test_the_order_of_sentences_changes_nothing(sentences: list, source: random.Random) -> None:
     shuffled = source.sample(sentences, len(sentences))
@@ -176,7 +176,7 @@ def test_the_order_of_sentences_changes_nothing(sentences: list, source: random.
         assert function(tags(sentences, 0), tags(sentences, 1)) == function(tags(shuffled, 0), tags(shuffled, 1))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tag_pairs)
 def test_swapping_gold_and_predicted_swaps_precision_and_recall(sentences: list) -> None:
     gold, predicted = ([[pair[side] for pair in sentence] for sentence in sentences] for side in (0, 1))

@@ -282,7 +282,7 @@ def test_changed_rows():
     assert changed_rows([True, False, True, False], [True, True, False, False]) == ([1], [2])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40))
 def test_fixed_less_broken_is_the_difference(pairs):
     before, after = [a for a, _ in pairs], [b for _, b in pairs]

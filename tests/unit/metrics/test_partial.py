@@ -195,7 +195,7 @@ span_sets = st.sets(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(span_sets, span_sets)
 def test_every_entity_is_counted_once(gold, predicted):
     matches = match_entities(gold, predicted)
@@ -207,7 +207,7 @@ def test_every_entity_is_counted_once(gold, predicted):
     assert errors["correct"] == len(gold & predicted)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(span_sets, span_sets)
 def test_sides_exchanged_exchange_missed_and_spurious(gold, predicted):
     there, back = entity_errors([gold], [predicted]), entity_errors([predicted], [gold])

@@ -62,7 +62,7 @@ def rows(gold: list[list[str]], predicted: list[list[str]], scheme: str):
 def test_conll_and_scheme_strict_are_those_of_seqeval_on_ill_formed_gold(scheme):
     unlike = 0
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(corpora(scheme))
     def check(corpus):
         nonlocal unlike
@@ -127,7 +127,7 @@ def test_a_scheme_that_does_not_have_the_prefix_is_refused():
         well_formed_spans(["O"], "IOX")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(corpora("IOB2"))
 def test_tag_scores_are_those_of_the_parts(corpus):
     gold, predicted = corpus

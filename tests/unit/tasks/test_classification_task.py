@@ -160,7 +160,7 @@ def test_what_is_cut_is_counted(tokenizer):
 probabilities = st.lists(st.floats(0, 1, width=32), min_size=3, max_size=3)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.sampled_from(LABELS), probabilities), min_size=1, max_size=8))
 def test_one_label_is_the_likeliest_and_scores_are_scikit_learns(cases):
     task = Classification(kind="single", labels=LABELS)
@@ -179,7 +179,7 @@ def test_one_label_is_the_likeliest_and_scores_are_scikit_learns(cases):
         assert scores["matthews"] == pytest.approx(matthews_corrcoef(gold, predicted))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.tuples(st.sets(st.sampled_from(LABELS)), probabilities), min_size=1, max_size=8),
     st.sampled_from([0.1, 0.5, 0.9]),

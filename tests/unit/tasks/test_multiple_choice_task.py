@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
@@ -157,7 +157,6 @@ def test_choices_that_are_cut_are_counted(tiny_bert):
     assert said == ["2 choices are longer than max_length=12 tokens; the longer side was cut."]
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.floats(-500, 500), min_size=2, max_size=5), min_size=1, max_size=5), st.data())
 def test_each_question_has_a_softmax_over_its_own_choices(logits, data):
     rows = [MultipleChoiceExample(question="q", choices=tuple(f"c{n}" for n in range(len(group)))) for group in logits]

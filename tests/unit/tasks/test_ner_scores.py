@@ -48,7 +48,7 @@ def test_scheme_strict_reads_the_gold_as_the_file_has_it(scheme, strict, prefixe
     tag = st.sampled_from(["O", "O", *(f"{prefix}-{name}" for prefix in prefixes for name in ("PER", "LOC"))])
     told_apart = 0
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(
         st.lists(st.tuples(st.lists(tag, min_size=6, max_size=6), st.lists(tag, min_size=6, max_size=6)), min_size=1)
     )
@@ -113,7 +113,7 @@ def windows_of(task, row, tokenizer, room, stride):
     return task.encode([row], tokenizer, max_length=max_length, stride=stride)[0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(words=words_strategy, raw=st.booleans(), room=st.integers(1, 9), data=st.data())
 def test_lost_gold_is_what_a_perfect_model_misses(tokenizer, words, raw, room, data):
     row = NERExample.from_text("".join(words)) if raw else NERExample.from_words(words)

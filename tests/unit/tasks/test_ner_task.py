@@ -69,7 +69,7 @@ def perfect_records(task, features):
     return records
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(words=words_strategy, room=rooms(), data=st.data())
 @example(words=["", " ", "\u200b"], room=(1, 0), data=None)
 @example(words=["x" * 300, "\u200b", "Anna"], room=(3, 2), data=None)
@@ -113,7 +113,7 @@ def test_every_word_is_labelled_once_and_perfect_records_give_the_gold(tokenizer
     assert scores["tokens"]["support"] == len(words)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(words=words_strategy, room=rooms(), data=st.data())
 def test_the_raw_text_is_read_as_its_words_are(tokenizer, words, room, data):
     """In raw text nothing parts the words, and a sub-word may hold several: entities at such borders are kept whole."""

@@ -93,7 +93,7 @@ def test_rows_that_cannot_be_used_are_refused(columns, message):
         NestedNERExample.from_columns(columns, where="here")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data(), room=st.integers(8, 30))
 def test_perfect_records_give_the_gold_and_what_no_window_holds_is_counted(tokenizer, data, room):
     text = " ".join(data.draw(st.lists(st.sampled_from(["Oslo", "of", "U.S.", "x" * 20, "can't", "日本"]), min_size=1)))

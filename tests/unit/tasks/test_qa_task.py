@@ -55,7 +55,7 @@ def encode(task, row, tokenizer, *, max_length=60, stride=10):
     return features
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(pieces=contexts, question=questions, room=st.integers(2, 25), data=st.data())
 @example(pieces=["\u200bAnna"], question="Who?", room=20, data=None)
 def test_gold_positions_are_the_answer_in_each_window_that_holds_it(tokenizer, pieces, question, room, data):
@@ -111,7 +111,7 @@ def test_gold_positions_are_the_answer_in_each_window_that_holds_it(tokenizer, p
         assert scores["exact_match"] == scores["f1"] == 1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(length=st.integers(0, 12), stride=st.integers(-1, 8), question=questions)
 def test_settings_are_refused_or_work_but_never_crash_the_tokenizer(tokenizer, length, stride, question):
     row = QuestionAnsweringExample(context="Anna lives in Zagreb. " * 3, question=question, answers=())
@@ -274,7 +274,6 @@ def judged(cases):
     return rows, predictions, f1
 
 
-@settings(deadline=None)
 @given(scored, st.integers(1, 40))
 def test_tuned_moves_the_threshold_to_the_best_or_not_at_all(cases, times):
     rows, predictions, f1 = judged(cases * times)

@@ -41,7 +41,7 @@ steps = st.lists(st.tuples(ids_lists, st.sampled_from(["clear", "zero", "add", "
                  min_size=1, max_size=8)  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(steps=steps, padding_idx=st.sampled_from([None, 0, 5]))
 def test_it_is_the_gradient_of_pytorch_whatever_came_before(steps, padding_idx):
     """After steps with and without a second use of the table, sums over batches, scaling, and a gradient put there."""
